@@ -1,23 +1,27 @@
 """genmodels: generative models in Keras under one training harness."""
 
-from genmodels import cli, data, evaluation, images, latent, likelihoods, networks, plots, sampling
+from genmodels import cli, data, evaluation, images, latent, layers, likelihoods, networks, plots, sampling
 from genmodels.core import Batch, GenerativeModel, LatentModel, LikelihoodModel, Objective
 from genmodels.data import Dataset, load_data
 from genmodels.images import save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models.autoencoders import VAE
+from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN
 from genmodels.training.run_directory import load_model
 
 __version__ = "0.1.0"
 
 __all__ = [
     "VAE",
+    "AutoregressiveModel",
     "Batch",
     "Dataset",
+    "GatedPixelCNN",
     "GenerativeModel",
     "LatentModel",
     "LikelihoodModel",
     "Objective",
+    "PixelCNN",
     "cli",
     "data",
     "evaluation",
@@ -25,6 +29,7 @@ __all__ = [
     "interpolate",
     "interpolate_examples",
     "latent",
+    "layers",
     "likelihoods",
     "load_data",
     "load_model",

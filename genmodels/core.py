@@ -256,6 +256,21 @@ class GenerativeModel(keras.Model):
             )
         return tf.constant(labels, tf.int32)
 
+    def _examples(self, x, labels):
+        """Examples and labels as tensors, checked."""
+        x = tf.convert_to_tensor(x)
+        if x.shape[0] == 0 or x.shape[1:] != self.event_shape:
+            raise ValueError(f"examples must have shape {('batch', *self.event_shape)}; got {tuple(x.shape)}.")
+        if self.levels is not None and not x.dtype.is_integer:
+            raise ValueError(f"the model has levels={self.levels}: examples must be integers; got {x.dtype.name}.")
+        if self.levels is not None and tf.executing_eagerly():
+            low, high = int(tf.reduce_min(x)), int(tf.reduce_max(x))
+            if low < 0 or high >= self.levels:
+                raise ValueError(f"pixels must lie in 0 … {self.levels - 1}; found {low} … {high}.")
+        if self.num_classes is not None and labels is None:
+            raise ValueError(f"the model has num_classes={self.num_classes}: give `labels` with the examples.")
+        return x, self._labels(labels, x.shape[0])
+
     # ------------------------------------------------------------------ saving
 
     @contextlib.contextmanager
@@ -376,14 +391,18 @@ class LatentModel(GenerativeModel):
         return self.decode(self.encode(x, labels), labels)
 
 
-def compiled(method):
+def compiled(method=None, *, xla=False):
     """A method as one `tf.function` a model instance; arguments are tensors, or hashable settings."""
+    if method is None:
+        return functools.partial(compiled, xla=xla)
 
     @functools.wraps(method)
     def call(self, *args, **kwargs):
         functions = self.__dict__.setdefault("_functions", {})  # plain __dict__: not for Keras to track
         if method.__name__ not in functions:
-            functions[method.__name__] = tf.function(functools.partial(method, self), reduce_retracing=True)
+            functions[method.__name__] = tf.function(
+                functools.partial(method, self), reduce_retracing=True, jit_compile=xla or None
+            )
         return functions[method.__name__](*args, **kwargs)
 
     return call

@@ -29,9 +29,11 @@ class Likelihood(abc.ABC):
 
     Attributes:
         levels: pixels are the integers 0 … levels-1; None for real-valued data.
+        couples_channels: whether a channel depends on those before it, given the network's output.
     """
 
     levels: int | None
+    couples_channels: ClassVar[bool] = False
 
     def get_config(self):
         """The fields, so that a model built with a likelihood can be saved."""
@@ -105,6 +107,14 @@ class Likelihood(abc.ABC):
         params = self._checked(params)
         return tfd.Independent(self._elements(params), reinterpreted_batch_ndims=params.shape.rank - 1)
 
+    def uniforms(self, channels):
+        """How many uniform numbers `sample` takes for the `channels` elements of a pixel."""
+        return channels
+
+    @abc.abstractmethod
+    def tempered(self, params, temperature):
+        """Parameters of a distribution that is narrower for temperatures below 1, wider above."""
+
     @abc.abstractmethod
     def parameters(self, channels):
         """Number of network output channels needed for `channels` data channels."""
@@ -155,6 +165,10 @@ class Bernoulli(Likelihood):
         """One logit a channel."""
         return channels
 
+    def tempered(self, params, temperature):
+        """Logits divided by the temperature."""
+        return self._checked(params) / temperature
+
     def _mean(self, params):
         return tf.sigmoid(params)
 
@@ -195,6 +209,10 @@ class Categorical(Likelihood):
     def parameters(self, channels):
         """`levels` logits a channel."""
         return channels * self.levels
+
+    def tempered(self, params, temperature):
+        """Logits divided by the temperature."""
+        return self._checked(params) / temperature
 
     def _mean(self, params):
         return tf.linalg.matvec(tf.nn.softmax(self._logits(params)), tf.range(self.levels, dtype=tf.float32))
@@ -244,6 +262,11 @@ class DiscretizedLogistic(Likelihood):
     def parameters(self, channels):
         """A mean and a log-scale a channel."""
         return 2 * channels
+
+    def tempered(self, params, temperature):
+        """Scales multiplied by the temperature."""
+        mean, log_scale = tf.split(self._checked(params), 2, axis=-1)
+        return tf.concat([mean, _unbounded(_bounded(log_scale) + tf.math.log(temperature))], -1)
 
     def _mean(self, params):
         mean, log_scale = self._logistic(params)
@@ -304,6 +327,11 @@ class Normal(Likelihood):
     def parameters(self, channels):
         """A mean and a log-scale a channel."""
         return 2 * channels
+
+    def tempered(self, params, temperature):
+        """Scales multiplied by the temperature."""
+        mean, log_scale = tf.split(self._checked(params), 2, axis=-1)
+        return tf.concat([mean, _unbounded(_bounded(log_scale) + tf.math.log(temperature))], -1)
 
     def _mean(self, params):
         return self._normal(params)[0]
@@ -377,6 +405,12 @@ def _check_levels(levels):
 def _bounded(log_scale):
     """Identity near zero, ±`MAX_LOG_SCALE` far away; a hard floor would have no gradient to leave it by."""
     return log_scale * tf.math.rsqrt(1 + tf.square(log_scale / MAX_LOG_SCALE))
+
+
+def _unbounded(log_scale):
+    """The inverse of `_bounded`; what lies beyond the bounds becomes very large."""
+    inside = tf.clip_by_value(log_scale, -MAX_LOG_SCALE * (1 - 1e-6), MAX_LOG_SCALE * (1 - 1e-6))
+    return inside * tf.math.rsqrt(1 - tf.square(inside / MAX_LOG_SCALE))
 
 
 def _dims(tensor):

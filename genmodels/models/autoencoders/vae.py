@@ -234,21 +234,6 @@ class VAE(LatentModel):
             total = tf.reduce_logsumexp(tf.concat([total[:, None], weights], 1), axis=1)
         return total - tf.math.log(tf.cast(chunks * chunk, tf.float32))
 
-    def _examples(self, x, labels):
-        """Examples and labels as tensors, checked."""
-        x = tf.convert_to_tensor(x)
-        if x.shape[0] == 0 or x.shape[1:] != self.event_shape:
-            raise ValueError(f"examples must have shape {('batch', *self.event_shape)}; got {tuple(x.shape)}.")
-        if self.levels is not None and not x.dtype.is_integer:
-            raise ValueError(f"the model has levels={self.levels}: examples must be integers; got {x.dtype.name}.")
-        if self.levels is not None and tf.executing_eagerly():
-            low, high = int(tf.reduce_min(x)), int(tf.reduce_max(x))
-            if low < 0 or high >= self.levels:
-                raise ValueError(f"pixels must lie in 0 … {self.levels - 1}; found {low} … {high}.")
-        if self.num_classes is not None and labels is None:
-            raise ValueError(f"the model has num_classes={self.num_classes}: give `labels` with the examples.")
-        return x, self._labels(labels, x.shape[0])
-
 
 def kl_divergence(mean, log_variance):
     """KL(N(μ, σ²) ‖ N(0, 1)) of each unit in nats, as its arguments: ½ (μ² + σ² − 1 − log σ²)."""

@@ -1,0 +1,319 @@
+"""Cached sampling of autoregressive networks: at each pixel only what is new is computed.
+
+The network is read as a graph of layers. What a tensor `Sees` decides when it is computed: once a batch where it sees
+labels only, once a row where it sees complete rows, once a pixel where it sees the pixels before, once a channel where
+it sees the pixel's own earlier channels, and after the pixel is drawn where it sees the pixel. Coarser tensors (behind
+a stride) are computed at every second row and column, and so on. A tensor that is read at other positions than
+its own is kept in a buffer of as many rows as its readers look up.
+
+Each layer computes on a window of its input with the same code that computes the whole image: no computation is
+written twice. Both run in float32, whatever the dtype policy, so that they agree to rounding. (Ramachandran et al.
+2017, "Fast Generation for Convolutional Autoregressive Models", keep such buffers, by hand, for one network.)
+"""
+
+import dataclasses
+import itertools
+import math
+
+import keras
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+
+from genmodels.layers.causal import CausalLayer, Sees
+
+# Keras layers that act on each pixel alone. Others would be wrong in a row or a pixel, without an error.
+POINTWISE = (
+    keras.layers.Activation, keras.layers.Add, keras.layers.Average, keras.layers.Concatenate, keras.layers.Dense,
+    keras.layers.Dropout, keras.layers.ELU, keras.layers.Identity, keras.layers.LeakyReLU, keras.layers.Maximum,
+    keras.layers.Minimum, keras.layers.Multiply, keras.layers.ReLU, keras.layers.Rescaling, keras.layers.Subtract,
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class Tensor:
+    """What the graph knows of one tensor; rows and columns count its own pixels, `stride` pixels of the image."""
+
+    sees: Sees
+    stride: int
+    shape: tuple  # height, width, channels
+    above: int = 0  # how far its readers look
+    left: int = 0
+    right: int = 0
+    buffered: bool = False
+
+    @property
+    def rows(self):
+        """Rows of the buffer, used in turn."""
+        return self.above + 1
+
+    def buffer(self, batch):
+        """Zeros: what lies beyond the border stays so."""
+        return tf.zeros([batch, self.rows, self.left + self.shape[1] + self.right, self.shape[2]])
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One layer's call: which tensors it reads and which it makes, by number."""
+
+    layer: keras.Layer
+    node: object  # Keras' record of the call's arguments
+    inputs: tuple[int, ...]
+    output: int
+
+
+class CausalGraph:
+    """A functional Keras model of causal layers, evaluated on whole images or filled in pixel by pixel.
+
+    Args:
+        network: from the image and perhaps labels, to the parameters of each pixel's distribution.
+
+    Raises:
+        ValueError: for networks that are not functional, that hold layers which are not known to be causal, or
+            whose output sees the pixel it predicts.
+    """
+
+    def __init__(self, network):
+        if not isinstance(network, keras.src.models.functional.Functional):
+            raise ValueError(f"`network` must be a functional keras.Model; got {type(network).__name__}.")
+        self.tensors: list[Tensor] = []
+        self.steps: list[Step] = []
+        self._numbers: dict[int, int] = {}  # of Keras' symbolic tensors
+        image, *labels = network.inputs
+        self.input = self._add(image, Sees.EVERYTHING, 1)
+        self.labels = [self._add(label, Sees.LABELS, 1) for label in labels]
+        for depth in sorted(network._nodes_by_depth, reverse=True):
+            for node in network._nodes_by_depth[depth]:
+                if not node.is_input:
+                    self._add_step(node)
+        self.output = self._numbers[id(network.outputs[0])]
+        if self.tensors[self.output].sees == Sees.EVERYTHING:
+            raise ValueError("the network's output sees the pixel that it predicts: a path from the image has no `Shift`.")
+        self._plan()
+
+    def _add(self, symbol, sees, stride):
+        self._numbers[id(symbol)] = len(self.tensors)
+        self.tensors.append(Tensor(sees, stride, tuple(symbol.shape[1:])))
+        return len(self.tensors) - 1
+
+    def _add_step(self, node):
+        layer, inputs = node.operation, tuple(self._numbers[id(t)] for t in node.input_tensors)
+        seen = [self.tensors[i].sees for i in inputs]
+        strides = {self.tensors[i].stride for i in inputs if self.tensors[i].sees > Sees.LABELS} or {1}
+        if isinstance(layer, CausalLayer):
+            sees, stride = layer.sees(*seen), int(max(strides) * layer.stride)
+        elif max(seen) == Sees.LABELS or isinstance(layer, POINTWISE):
+            sees, stride = max(seen), max(strides)
+        else:
+            raise ValueError(
+                f"layer {layer.name!r} ({type(layer).__name__}) is not known to be causal: use layers of genmodels.layers, "
+                "subclass CausalLayer, or a Keras layer that acts on each pixel alone."
+            )
+        if len(strides) > 1 or len(node.outputs) > 1:
+            raise ValueError(f"layer {layer.name!r} must have one output, and inputs of one resolution; got {strides}.")
+        self.steps.append(Step(layer, node, inputs, self._add(node.outputs[0], sees, stride)))
+
+    def _plan(self):
+        """Which tensors are kept, and how many rows and columns of them."""
+        for step in self.steps:
+            made, layer = self.tensors[step.output], step.layer
+            for tensor in (self.tensors[i] for i in step.inputs):
+                if isinstance(layer, CausalLayer):
+                    tensor.above = max(tensor.above, layer.above)
+                    tensor.left = max(tensor.left, layer.left)
+                    tensor.right = max(tensor.right, layer.right)
+                # A coarse tensor must outlast the pixels at which it is not computed.
+                tensor.buffered |= tensor.stride > 1 and (made.stride, made.sees) != (tensor.stride, tensor.sees)
+                tensor.buffered |= bool(tensor.above or tensor.left or tensor.right)
+        self.when = {sees: [s for s in self.steps if self.tensors[s.output].sees == sees] for sees in Sees}
+
+    @property
+    def channels_in_order(self):
+        """Whether the parameters of a channel see the pixel's earlier channels."""
+        return bool(self.when[Sees.CHANNELS])
+
+    # ------------------------------------------------------------------ whole images
+
+    def __call__(self, x, *labels):
+        """The network in float32, `[B, H, W, parameters]`; `call` of each layer, past Keras' casting."""
+        values = {self.input: x, **dict(zip(self.labels, labels))}
+        for step in self.steps:
+            args, kwargs = self._arguments(step, values)
+            values[step.output] = step.layer.call(*args, **kwargs)
+        return tf.cast(values[self.output], tf.float32)
+
+    def _arguments(self, step, values):
+        return step.node.arguments.fill_in({id(t): values[i] for t, i in zip(step.node.input_tensors, step.inputs)})
+
+    # ------------------------------------------------------------------ pixel by pixel
+
+    @tf.autograph.experimental.do_not_convert
+    def fill(self, known, mask, uniform, draw, scaled, labels=()):
+        """Draws the unknown pixels in raster order. To be called inside a function that XLA compiles.
+
+        Args:
+            known: images in data units, float32 `[B, H, W, C]`.
+            mask: True where a pixel is known, `[B, H, W, 1]`.
+            uniform: random numbers of each pixel, `[B, H, W, n]`.
+            draw: `draw(params, uniform) -> pixel`, `[B, 1, 1, ·]` each.
+            scaled: data units to what the network takes.
+            labels: one-hot labels, `[B, K]` each.
+
+        Returns:
+            The images, float32 `[B, H, W, C]`.
+        """
+        batch, height, width, channels = known.shape
+        once = _Position(self, dict(zip(self.labels, labels)), {})
+        once.run(self.when[Sees.LABELS])
+        buffers = {str(i): t.buffer(batch) for i, t in enumerate(self.tensors) if t.buffered}
+        for number, step in enumerate(self.steps):
+            for name, size in getattr(step.layer, "states", {}).items():
+                # A recurrence reads the row above, and one column to either side.
+                grid = self.tensors[step.output].shape[:2]
+                buffers[f"{number}/{name}"] = Tensor(Sees.PIXELS, 1, (*grid, size), 1, 1, 1).buffer(batch)
+
+        def fill_row(row, image, buffers):
+            line = _Position(self, once.values, buffers, row)
+            line.run(self.when[Sees.ROWS])
+
+            def fill_pixel(column, image, buffers):
+                here = _Position(self, line.values, buffers, row, column)
+                here.run(self.when[Sees.PIXELS])
+                given, free, u = (_cut(t, row, column) for t in (known, ~mask, uniform))
+                pixel = self._pixel(here, given, free, lambda params: draw(params, u), scaled)
+                here.put(self.input, scaled(pixel))
+                here.run(self.when[Sees.EVERYTHING])
+                return column + 1, _put(image, pixel, row, column), here.buffers
+
+            _, image, buffers = tf.while_loop(lambda c, *_: c < width, fill_pixel, (0, image, line.buffers))
+            return row + 1, image, buffers
+
+        return tf.while_loop(lambda r, *_: r < height, fill_row, (0, tf.zeros_like(known), buffers))[1]
+
+    def _pixel(self, here, given, free, draw, scaled):
+        """The pixel at a position, `[B, 1, 1, C]`; channel by channel where the network asks for it."""
+        if not self.channels_in_order:
+            return tf.where(free, draw(here.value(self.output)), given)
+        channels = given.shape[-1]
+        pixel = tf.where(free, 0.0, given)
+        for channel in range(channels):
+            partly = _Position(self, here.values, here.buffers, here.row, here.column)
+            partly.values[self.input] = scaled(pixel)
+            partly.run([*self.when[Sees.EVERYTHING], *self.when[Sees.CHANNELS]])
+            drawn = draw(partly.value(self.output))
+            pixel = tf.where(free & tf.one_hot(channel, channels, True, False), drawn, pixel)
+        return pixel
+
+
+class _Position:
+    """The tensors' values at one row, or at one pixel of it, while the sampler is traced."""
+
+    def __init__(self, graph, values, buffers, row=None, column=None):
+        self.graph, self.values, self.buffers = graph, dict(values), dict(buffers)
+        self.row, self.column = row, column
+
+    def run(self, steps):
+        """Computes steps in order; those of a coarser grid only where a row or pixel of it begins."""
+        for stride, group in itertools.groupby(steps, lambda step: self.graph.tensors[step.output].stride):
+            group = list(group)
+            if stride == 1:
+                for step in group:
+                    self._compute(step)
+            else:
+                self._run_coarse(group, stride)
+
+    def _run_coarse(self, group, stride):
+        begins = self.row % stride == 0
+        if self.column is not None:
+            begins &= self.column % stride == 0
+        kept = [step.output for step in group if self.graph.tensors[step.output].buffered]
+
+        def compute():
+            inner = _Position(self.graph, self.values, self.buffers, self.row, self.column)
+            for step in group:
+                inner._compute(step, keep=False)
+            return [inner.values[i] for i in kept]
+
+        values = tf.cond(begins, compute, lambda: [self._kept(i) for i in kept])
+        for number, value in zip(kept, values):
+            self.put(number, value)
+
+    def _compute(self, step, keep=True):
+        here = _Here(self, step)
+        if isinstance(step.layer, CausalLayer) and self.row is not None:
+            value = step.layer.at(here)
+        else:
+            inputs = {i: self.value(i) for i in step.inputs}
+            args, kwargs = self.graph._arguments(step, inputs)
+            value = step.layer.call(*args, **kwargs)
+        self.put(step.output, value, keep)
+
+    def put(self, number, value, keep=True):
+        """Sets a tensor's value here, and writes it to its buffer."""
+        tensor = self.graph.tensors[number]
+        self.values[number] = value
+        if keep and tensor.buffered and self.row is not None:
+            column = 0 if self.column is None else self.column // tensor.stride
+            row = self.row // tensor.stride % tensor.rows
+            self.buffers[str(number)] = _put(self.buffers[str(number)], value, row, tensor.left + column)
+
+    def value(self, number):
+        """A tensor's value here: at a pixel, `[B, 1, 1, C]` also of a row's."""
+        value, tensor = self.values[number], self.graph.tensors[number]
+        if self.column is None or tensor.sees != Sees.ROWS or not tensor.shape[1] > 1:
+            return value
+        return tf.slice(value, [0, 0, self.column // tensor.stride, 0], [-1, 1, 1, -1])
+
+    def window(self, number, above, left, right):
+        """A tensor's value here and around, `[B, above + 1, left + w + right, C]`; zeros where it is not known yet."""
+        tensor = self.graph.tensors[number]
+        if tensor.sees == Sees.LABELS or not (above or left or right):
+            return self.value(number)
+        buffer, (_, width, channels) = self.buffers[str(number)], tensor.shape
+        batch, row = buffer.shape[0], self.row // tensor.stride
+        at_row = self.column is None
+        start = tensor.left - left + (0 if at_row else self.column // tensor.stride)
+        wide = left + (width if at_row else 1) + right
+        rows = [_cut(buffer, (row - i) % tensor.rows, start, wide) for i in range(above, 0, -1)]
+        if at_row:
+            now = self.values[number] if tensor.sees <= Sees.ROWS else tf.zeros([batch, 1, width, channels])
+            return tf.concat([*rows, tf.pad(now, [[0, 0], [0, 0], [left, right], [0, 0]])], 1)
+        known = tensor.sees != Sees.EVERYTHING
+        now = self.value(number) if known else tf.zeros([batch, 1, 1, channels])
+        before = [_cut(buffer, row % tensor.rows, start, left)] if left else []
+        after = [tf.zeros([batch, 1, right, channels])] if right else []
+        return tf.concat([*rows, tf.concat([*before, now, *after], 2)], 1)
+
+    def _kept(self, number):
+        tensor = self.graph.tensors[number]
+        column = 0 if self.column is None else self.column // tensor.stride
+        row = self.row // tensor.stride % tensor.rows
+        return _cut(self.buffers[str(number)], row, tensor.left + column, tensor.shape[1] if self.column is None else 1)
+
+
+class _Here:
+    """What a layer is given in `at`: its place, and windows of its inputs and of its own state.
+
+    Attributes:
+        row: of the image, a scalar tensor.
+        column: of the image, a scalar tensor, or None where a whole row is computed.
+        inputs: how many inputs the layer has.
+    """
+
+    def __init__(self, position, step):
+        self._position, self._step = position, step
+        self.row, self.column, self.inputs = position.row, position.column, len(step.inputs)
+        self._number = position.graph.steps.index(step)
+
+    def read(self, index, above=0, left=0, right=0):
+        """A window of an input, `[B, above + 1, left + w + right, C]`, w the row's width or 1."""
+        return self._position.window(self._step.inputs[index], above, left, right)
+
+
+def _cut(image, row, column, width=1):
+    """`[B, 1, width, C]` of an image, at a place known only when it runs."""
+    return tf.slice(image, tf.stack([0, row, column, 0]), [image.shape[0], 1, width, image.shape[3]])
+
+
+def _put(image, part, row, column):
+    """The image with a part of it replaced, in place under XLA."""
+    return xla.dynamic_update_slice(image, part, tf.stack([0, row, column, 0]))
