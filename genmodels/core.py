@@ -401,7 +401,7 @@ def compiled(method=None, *, xla=False):
         functions = self.__dict__.setdefault("_functions", {})  # plain __dict__: not for Keras to track
         if method.__name__ not in functions:
             functions[method.__name__] = tf.function(
-                functools.partial(method, self), reduce_retracing=True, jit_compile=xla or None
+                functools.partial(method, self), reduce_retracing=not xla, jit_compile=xla or None
             )
         return functions[method.__name__](*args, **kwargs)
 

@@ -28,7 +28,8 @@ class GatedPixelCNN(AutoregressiveModel):
         event_shape: `(height, width, channels)`.
         levels: pixels are 0 … levels-1.
         filters: channels of each stack.
-        blocks: gated blocks; the first reads 7×7 pixels, the others 3×3.
+        blocks: gated blocks; the first reads 7×7 pixels.
+        kernel_size: side of the square that each other block reads, an odd number.
         likelihood: of a pixel: "auto" for Bernoulli at 2 levels and a softmax over the levels otherwise; or a name or
             object of `genmodels.likelihoods`.
         num_classes: number of classes of a conditional model.
@@ -49,28 +50,30 @@ class GatedPixelCNN(AutoregressiveModel):
     """
 
     def __init__(
-        self, event_shape, *, levels=256, filters=64, blocks=8, likelihood="auto", num_classes=None, dropout=0.0,
-        dtype=None, name=None,
+        self, event_shape, *, levels=256, filters=64, blocks=8, kernel_size=3, likelihood="auto", num_classes=None,
+        dropout=0.0, dtype=None, name=None,
     ):  # fmt: skip
+        if checked_count("kernel_size", kernel_size, 3) % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd; got {kernel_size}.")
         network = gated_stacks(
             event_shape, pixel_likelihood(likelihood, levels), checked_count("filters", filters, 1),
-            checked_count("blocks", blocks, 1), num_classes, dropout, dtype,
+            checked_count("blocks", blocks, 1), kernel_size, num_classes, dropout, dtype,
         )  # fmt: skip
         super().__init__(
             event_shape, network, levels=levels, likelihood=likelihood, num_classes=num_classes, dtype=dtype, name=name
         )
 
 
-def gated_stacks(event_shape, likelihood, filters, blocks, num_classes, dropout, dtype):
+def gated_stacks(event_shape, likelihood, filters, blocks, kernel_size, num_classes, dropout, dtype):
     """The two stacks and the head as a functional Keras model."""
     image, label = network_inputs(event_shape, num_classes)
     vertical, horizontal = Shift("down", dtype=dtype)(image), Shift("right", dtype=dtype)(image)
     for block in range(blocks):
         first = block == 0
-        # After the shifts a window of 7×7 is three rows above of seven columns, and three pixels to the left.
-        rows, side, left = (2, 3, 2) if first else (1, 1, 1)
-        above = CausalConv2D(2 * filters, above=rows, left=side, right=side, dtype=dtype)(vertical)
-        beside = CausalConv2D(2 * filters, left=left, use_bias=False, dtype=dtype)(horizontal)
+        # After the shifts, 7×7 about a pixel are three rows of seven columns above, and three pixels to the left.
+        side, shifted = (3, 1) if first else (kernel_size // 2, 0)
+        above = CausalConv2D(2 * filters, above=side - shifted, left=side, right=side, dtype=dtype)(vertical)
+        beside = CausalConv2D(2 * filters, left=side - shifted, use_bias=False, dtype=dtype)(horizontal)
         link = CausalConv2D(2 * filters, dtype=dtype)(above)
         vertical = Gate(dtype=dtype)(conditioned(above, label, dtype))
         update = CausalConv2D(filters, dtype=dtype)(Gate(dtype=dtype)(beside, conditioned(link, label, dtype)))
