@@ -108,6 +108,8 @@ class CausalGraph:
                 f"layer {layer.name!r} ({type(layer).__name__}) is not known to be causal: use layers of genmodels.layers, "
                 "subclass CausalLayer, or a Keras layer that acts on each pixel alone."
             )
+        if stride > 1 and hasattr(layer, "states"):
+            raise ValueError(f"layer {layer.name!r} keeps a state, which is possible at full resolution only.")
         if len(strides) > 1 or len(node.outputs) > 1:
             raise ValueError(f"layer {layer.name!r} must have one output, and inputs of one resolution; got {strides}.")
         self.steps.append(Step(layer, node, inputs, self._add(node.outputs[0], sees, stride)))
@@ -167,9 +169,8 @@ class CausalGraph:
         buffers = {str(i): t.buffer(batch) for i, t in enumerate(self.tensors) if t.buffered}
         for number, step in enumerate(self.steps):
             for name, size in getattr(step.layer, "states", {}).items():
-                # A recurrence reads the row above, and one column to either side.
                 grid = self.tensors[step.output].shape[:2]
-                buffers[f"{number}/{name}"] = Tensor(Sees.PIXELS, 1, (*grid, size), 1, 1, 1).buffer(batch)
+                buffers[f"{number}/{name}"] = state_tensor(grid, size).buffer(batch)
 
         def fill_row(row, image, buffers):
             line = _Position(self, once.values, buffers, row)
@@ -252,9 +253,7 @@ class _Position:
         tensor = self.graph.tensors[number]
         self.values[number] = value
         if keep and tensor.buffered and self.row is not None:
-            column = 0 if self.column is None else self.column // tensor.stride
-            row = self.row // tensor.stride % tensor.rows
-            self.buffers[str(number)] = _put(self.buffers[str(number)], value, row, tensor.left + column)
+            self.write(str(number), tensor, value)
 
     def value(self, number):
         """A tensor's value here: at a pixel, `[B, 1, 1, C]` also of a row's."""
@@ -268,26 +267,38 @@ class _Position:
         tensor = self.graph.tensors[number]
         if tensor.sees == Sees.LABELS or not (above or left or right):
             return self.value(number)
-        buffer, (_, width, channels) = self.buffers[str(number)], tensor.shape
-        batch, row = buffer.shape[0], self.row // tensor.stride
-        at_row = self.column is None
-        start = tensor.left - left + (0 if at_row else self.column // tensor.stride)
-        wide = left + (width if at_row else 1) + right
+        # A row's tensor that sees pixels of the row, and a pixel's that sees the pixel, are not known yet.
+        known = tensor.sees <= (Sees.ROWS if self.column is None else Sees.CHANNELS)
+        return self.around(str(number), tensor, self.value(number) if known else None, above, left, right)
+
+    def around(self, name, tensor, now, above, left, right):
+        """`now` with what its buffer holds of the rows above and the columns to the left."""
+        buffer, (_, width, channels) = self.buffers[name], tensor.shape
+        row, column = self._place(tensor)
+        width = width if self.column is None else 1
+        start, wide = tensor.left - left + column, left + width + right
         rows = [_cut(buffer, (row - i) % tensor.rows, start, wide) for i in range(above, 0, -1)]
-        if at_row:
-            now = self.values[number] if tensor.sees <= Sees.ROWS else tf.zeros([batch, 1, width, channels])
-            return tf.concat([*rows, tf.pad(now, [[0, 0], [0, 0], [left, right], [0, 0]])], 1)
-        known = tensor.sees != Sees.EVERYTHING
-        now = self.value(number) if known else tf.zeros([batch, 1, 1, channels])
-        before = [_cut(buffer, row % tensor.rows, start, left)] if left else []
-        after = [tf.zeros([batch, 1, right, channels])] if right else []
-        return tf.concat([*rows, tf.concat([*before, now, *after], 2)], 1)
+        if now is None:
+            now = tf.zeros([buffer.shape[0], 1, width, channels])
+        if self.column is not None and left:
+            now = tf.concat([_cut(buffer, row % tensor.rows, start, left), now], 2)
+        now = tf.pad(now, [[0, 0], [0, 0], [wide - right - now.shape[2], right], [0, 0]])
+        return tf.concat([*rows, now], 1)
+
+    def _place(self, tensor):
+        """This place on the tensor's own grid: the first column where a whole row is meant."""
+        return self.row // tensor.stride, 0 if self.column is None else self.column // tensor.stride
+
+    def write(self, name, tensor, value):
+        """Puts a value in a buffer."""
+        row, column = self._place(tensor)
+        self.buffers[name] = _put(self.buffers[name], value, row % tensor.rows, tensor.left + column)
 
     def _kept(self, number):
         tensor = self.graph.tensors[number]
-        column = 0 if self.column is None else self.column // tensor.stride
-        row = self.row // tensor.stride % tensor.rows
-        return _cut(self.buffers[str(number)], row, tensor.left + column, tensor.shape[1] if self.column is None else 1)
+        row, column = self._place(tensor)
+        width = tensor.shape[1] if self.column is None else 1
+        return _cut(self.buffers[str(number)], row % tensor.rows, tensor.left + column, width)
 
 
 class _Here:
@@ -303,10 +314,30 @@ class _Here:
         self._position, self._step = position, step
         self.row, self.column, self.inputs = position.row, position.column, len(step.inputs)
         self._number = position.graph.steps.index(step)
+        self._grid = position.graph.tensors[step.output].shape[:2]
 
     def read(self, index, above=0, left=0, right=0):
         """A window of an input, `[B, above + 1, left + w + right, C]`, w the row's width or 1."""
         return self._position.window(self._step.inputs[index], above, left, right)
+
+    def state(self, name, above=0, left=0, right=0):
+        """A window of the layer's own state: rows above, and in the present row columns to the left; zeros elsewhere."""
+        return self._position.around(self._name(name), self._state(name), None, above, left, right)
+
+    def keep(self, name, value):
+        """Keeps the layer's state here, `[B, 1, w, size]`."""
+        self._position.write(self._name(name), self._state(name), value)
+
+    def _name(self, name):
+        return f"{self._number}/{name}"
+
+    def _state(self, name):
+        return state_tensor(self._grid, self._step.layer.states[name])
+
+
+def state_tensor(grid, size):
+    """A layer's state, of which the row above and one column to either side can be read."""
+    return Tensor(Sees.PIXELS, 1, (*grid, size), above=1, left=1, right=1)
 
 
 def _cut(image, row, column, width=1):
