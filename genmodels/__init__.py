@@ -6,7 +6,7 @@ from genmodels.data import Dataset, load_data
 from genmodels.images import save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models.autoencoders import VAE
-from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN
+from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
 from genmodels.training.run_directory import load_model
 
 __version__ = "0.1.0"
@@ -22,6 +22,8 @@ __all__ = [
     "LikelihoodModel",
     "Objective",
     "PixelCNN",
+    "PixelCNNPlusPlus",
+    "PixelRNN",
     "cli",
     "data",
     "evaluation",

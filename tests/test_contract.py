@@ -16,6 +16,8 @@ LABELS = np.arange(64) % 3
 
 # name: (constructor, data, labels, options of `sample` that make untrained samples differ by seed)
 NOISE = {"pixel_noise": True}
+RGB = toys.images(64, (4, 4, 3), 256)
+SMALL = {"filters": 8, "blocks": 1}
 MODELS = {
     "vae": (lambda: vae(), IMAGES, None, NOISE),
     "vae-conditional": (lambda: vae(num_classes=3), IMAGES, LABELS, NOISE),
@@ -24,6 +26,19 @@ MODELS = {
     "vae-conv-rgb": (lambda: vae((16, 16, 3), 256, "conv"), toys.images(64, (16, 16, 3), 256), None, NOISE),
     "vae-points": (lambda: vae((2,), None), toys.points(), None, NOISE),
     "vae-own-encoder": (toys.noisy_vae, IMAGES, None, NOISE),
+    "pixelcnn": (lambda: gm.PixelCNN((8, 8, 1), levels=17, **SMALL), IMAGES, None, {}),
+    "pixelcnn-conditional": (lambda: gm.PixelCNN((8, 8, 1), levels=17, num_classes=3, **SMALL), IMAGES, LABELS, {}),
+    "gated-pixelcnn": (lambda: gm.GatedPixelCNN((8, 8, 1), levels=2, **SMALL), toys.images(levels=2), None, {}),
+    "gated-pixelcnn-rgb": (lambda: gm.GatedPixelCNN((4, 4, 3), levels=256, **SMALL), RGB, None, {}),
+    "pixelcnn-pp": (
+        lambda: gm.PixelCNNPlusPlus((4, 4, 3), resolutions=2, mixtures=2, dropout=0.0, **SMALL),
+        RGB,
+        None,
+        {},
+    ),
+    "pixelrnn-row": (lambda: gm.PixelRNN((4, 4, 3), kind="row", filters=4, layers=1), RGB, None, {}),
+    "pixelrnn-diagonal": (lambda: gm.PixelRNN((4, 4, 3), kind="diagonal", filters=4, layers=1), RGB, None, {}),
+    "autoregressive-own": (lambda: own_autoregressive(), IMAGES, None, {}),
     "toy-wgan": (toys.ToyWGAN, toys.points(), None, {}),
     "toy-mean": (toys.Mean, toys.points(), None, {}),
 }
@@ -31,6 +46,14 @@ MODELS = {
 
 def vae(event_shape=(8, 8, 1), levels=17, architecture="mlp", **options):
     return gm.VAE(event_shape, levels=levels, latent_dim=3, architecture=architecture, **options)
+
+
+def own_autoregressive():
+    image = keras.Input((8, 8, 1))
+    x = gm.layers.Shift("right")(image)
+    x = gm.layers.CausalConv2D(8, above=1, left=1, right=1, mask="B")(x)
+    x = keras.layers.Dense(17)(keras.layers.ReLU()(x))
+    return gm.AutoregressiveModel((8, 8, 1), keras.Model(image, x), levels=17)
 
 
 @pytest.fixture(params=MODELS)

@@ -16,8 +16,10 @@ ALLOWED = {
     "latent": {"core"},
     "evaluation": {"core", "data"},
     "networks": {"layers"},
+    "sampling": {"layers"},
     "plots": {"images"},
-    **{part: set() for part in ("sampling", "settings", "layers", "likelihoods", "data", "images")},
+    "likelihoods": {"settings"},
+    **{part: set() for part in ("settings", "layers", "data", "images")},
 }
 INSIDE_FUNCTIONS = {"core": {"training"}}  # `fit` fetches the trainer when it is called
 SCRIPTS = ("recipes", "samples")

@@ -1,12 +1,15 @@
 """Likelihoods against float64 closed forms, TFP, and the frequencies of their own samples."""
 
+import itertools
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from genmodels import likelihoods
-from genmodels.likelihoods import Bernoulli, Categorical, DiscretizedLogistic, Normal
+from genmodels.likelihoods import Bernoulli, Categorical, DiscretizedLogistic, LogisticMixture, Normal
 
 DISCRETE = [Bernoulli(), Categorical(2), Categorical(5), DiscretizedLogistic(2), DiscretizedLogistic(5)]
 DISCRETE += [DiscretizedLogistic(256)]
@@ -245,6 +248,7 @@ def test_get_resolves_names():
     assert likelihoods.get("auto", None) == likelihoods.get("normal", None) == Normal()
     assert likelihoods.get("auto", 256) == likelihoods.get("logistic", 256) == DiscretizedLogistic(256)
     assert likelihoods.get("categorical", 17) == Categorical(17)
+    assert likelihoods.get("logistic_mixture", 17) == LogisticMixture(17, mixtures=10)
     assert likelihoods.get(Categorical(17), 17) == Categorical(17)
 
 
@@ -256,6 +260,7 @@ def test_get_resolves_names():
         (Categorical(17), 256, "Categorical is for data with levels=17; got levels=256"),
         ("logistic", None, '"logistic" needs integer pixels'),
         ("categorical", None, '"categorical" needs integer pixels'),
+        ("logistic_mixture", None, '"logistic_mixture" needs integer pixels'),
         ("laplace", 256, "must be one of .*; got 'laplace'"),
         (None, 256, "must be one of .*; got None"),
         ("auto", 1, "`levels` must be an integer ≥ 2; got 1"),
@@ -272,9 +277,200 @@ def test_wrong_shapes_are_refused_in_words():
     likelihood = DiscretizedLogistic(256)
     with pytest.raises(ValueError, match=r"needs `params` of shape \[2, 4, 4, 6\] for data .* got \[2, 4, 4, 3\]"):
         Categorical(3).log_prob(tf.zeros([2, 4, 4, 3]), tf.zeros([2, 4, 4, 2]))
-    with pytest.raises(ValueError, match="n a multiple of 2"):
+    with pytest.raises(ValueError, match="n one of 2, 4, 6, … for 1, 2, 3, … channels"):
         likelihood.mean(tf.zeros([2, 3]))
     with pytest.raises(ValueError, match=r"needs `uniform` of shape \[2, 3\]"):
         likelihood.sample(tf.zeros([2, 6]), tf.zeros([2, 1]))
     with pytest.raises(ValueError, match="`levels` must be an integer ≥ 2; got 1"):
         Categorical(1)
+    with pytest.raises(ValueError, match="n one of 6, 12, 20, …"):
+        LogisticMixture(4, mixtures=2).mean(tf.zeros([2, 8]))
+    with pytest.raises(ValueError, match=r"needs `uniform` of shape \[2, 4\]"):
+        LogisticMixture(4, mixtures=2).sample(tf.zeros([2, 20]), tf.zeros([2, 3]))
+    with pytest.raises(ValueError, match="`mixtures` must be an integer ≥ 1; got 0"):
+        LogisticMixture(4, mixtures=0)
+
+
+# ---------------------------------------------------------------------- the mixture, whose channels are coupled
+
+MIXTURES = [
+    (1, LogisticMixture(5, 3)),
+    (2, LogisticMixture(4, 2)),
+    (3, LogisticMixture(3, 3)),
+    (3, LogisticMixture(2, 1)),
+]
+mixtures = pytest.mark.parametrize(("channels", "mixture"), MIXTURES, ids=str)
+
+
+def every_pixel(channels, levels):
+    return np.array([*itertools.product(range(levels), repeat=channels)])
+
+
+def mixture_closed_form(mixture, params, x):
+    """Log-probability of pixels [N, C] in float64, straight from Salimans et al. 2017."""
+    (num, channels), half = x.shape, (mixture.levels - 1) / 2
+    rows = params.astype(np.float64).reshape(num, -1, mixture.mixtures)
+    logits, means, log_scales = rows[:, 0], rows[:, 1 : 1 + channels], rows[:, 1 + channels : 1 + 2 * channels]
+    coefficients = iter(np.moveaxis(np.tanh(rows[:, 1 + 2 * channels :]), 1, 0))
+    scales = np.exp(log_scales / np.sqrt(1 + (log_scales / 7) ** 2))
+    total = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+    for c in range(channels):
+        mean = means[:, c] + sum(next(coefficients) * (x[:, j : j + 1] / half - 1) for j in range(c))
+        one = x[:, c : c + 1]
+        below, above = (1 / (1 + np.exp(-(edge / half - 1 - mean) / scales[:, c])) for edge in (one - 0.5, one + 0.5))
+        total = total * (np.where(one == mixture.levels - 1, 1, above) - np.where(one == 0, 0, below))
+    return np.log(total.sum(axis=1))
+
+
+@mixtures
+def test_mixture_is_the_closed_form_and_tfps(channels, mixture):
+    params, x = outputs(mixture, (channels,), batch=50)
+    log_prob = mixture.log_prob(params, x)
+    np.testing.assert_allclose(log_prob, mixture_closed_form(mixture, params, x.astype(int)), rtol=1e-4, atol=1e-5)
+    distribution = mixture.distribution(params)
+    assert distribution.batch_shape == [50] and distribution.event_shape == [channels]
+    np.testing.assert_allclose(distribution.log_prob(tf.cast(x, tf.float32)), log_prob, rtol=1e-3, atol=1e-4)
+    assert distribution.sample(seed=1).shape == [50, channels]
+
+
+def test_mixture_of_images_is_that_of_their_pixels():
+    mixture = LogisticMixture(6, 2)
+    params, x = outputs(mixture, (2, 3, 3), batch=4)
+    pixels = mixture.log_prob(params.reshape(24, -1), x.reshape(24, 3))
+    np.testing.assert_allclose(mixture.log_prob(params, x), tf.reduce_sum(tf.reshape(pixels, [4, 6]), 1), rtol=1e-5)
+    distribution = mixture.distribution(params)
+    assert distribution.batch_shape == [4] and distribution.event_shape == [2, 3, 3]
+    np.testing.assert_allclose(distribution.log_prob(x.astype(np.float32)), mixture.log_prob(params, x), rtol=1e-3)
+
+
+def test_mixture_of_one_is_the_discretized_logistic():
+    mixture, one = LogisticMixture(256, 1), DiscretizedLogistic(256)
+    params, x = outputs(mixture, (1,), batch=20)
+    np.testing.assert_allclose(mixture.log_prob(params, x), one.log_prob(params[:, 1:], x), rtol=1e-6)
+    np.testing.assert_allclose(mixture.mean(params), one.mean(params[:, 1:]), rtol=1e-6)
+    uniform = np.random.default_rng(0).uniform(size=[20, 2])
+    np.testing.assert_array_equal(mixture.sample(params, uniform), one.sample(params[:, 1:], uniform[:, 1:]))
+
+
+@mixtures
+@pytest.mark.parametrize("scale", [0.0, 1.0, 4.0])
+def test_mixture_probabilities_sum_to_one(channels, mixture, scale):
+    params, _ = outputs(mixture, (channels,), batch=4, scale=scale)
+    every = every_pixel(channels, mixture.levels)
+    log_prob = mixture.log_prob(np.repeat(params, len(every), axis=0), np.tile(every, [4, 1]))
+    np.testing.assert_allclose(np.exp(np.reshape(log_prob, [4, -1])).sum(axis=1), 1, atol=1e-5)
+
+
+@mixtures
+def test_mixture_conditionals_are_marginals_divided(channels, mixture):
+    params, _ = outputs(mixture, (channels,), batch=1)
+    levels, every = mixture.levels, every_pixel(channels, mixture.levels)
+    params = np.tile(params, [len(every), 1])
+    conditionals = mixture.conditionals(params, every, every).numpy()
+    log_prob = mixture.log_prob(params, every).numpy()
+    np.testing.assert_allclose(conditionals.sum(axis=1), log_prob, rtol=1e-4, atol=1e-5)
+    joint = np.exp(log_prob).reshape([levels] * channels)
+    for c in range(channels):
+        marginal = joint.sum(axis=tuple(range(c + 1, channels)))
+        conditional = marginal / marginal.sum(axis=c, keepdims=True)
+        np.testing.assert_allclose(np.exp(conditionals[:, c]), conditional[tuple(every[:, : c + 1].T)], rtol=1e-3)
+
+
+def test_mixture_conditionals_see_the_earlier_channels_of_the_context_only():
+    mixture = LogisticMixture(8, 3)
+    params, target = outputs(mixture, (4,), batch=5)
+    context = tf.Variable(np.random.default_rng(1).uniform(0, 7, size=[5, 4]), dtype=tf.float32)
+    with tf.GradientTape() as tape:
+        conditionals = mixture.conditionals(params, target, context)
+    jacobian = tape.batch_jacobian(conditionals, context).numpy()  # [B, of, by]
+    earlier = np.tri(4, k=-1, dtype=bool)
+    assert (jacobian[:, earlier] != 0).all() and not jacobian[:, ~earlier].any()
+
+
+@pytest.mark.parametrize("likelihood", ALL, ids=str)
+def test_conditionals_of_independent_channels_ignore_the_context(likelihood):
+    params, x = outputs(likelihood, (2, 2, 3))
+    conditionals = likelihood.conditionals(params, x, np.zeros(x.shape))
+    assert conditionals.shape == x.shape
+    np.testing.assert_allclose(tf.reduce_sum(conditionals, [1, 2, 3]), likelihood.log_prob(params, x), rtol=1e-5)
+
+
+@mixtures
+def test_mixture_samples_have_its_frequencies(channels, mixture):
+    num, every = 20_000, every_pixel(channels, mixture.levels)
+    params, _ = outputs(mixture, (channels,), batch=1, seed=1)
+    uniform = np.random.default_rng(2).uniform(size=[num, mixture.uniforms(channels)])
+    samples = mixture.sample(np.tile(params, [num, 1]), uniform).numpy().astype(int)
+    assert samples.min() >= 0 and samples.max() < mixture.levels
+    observed = np.bincount(samples @ mixture.levels ** np.arange(channels)[::-1], minlength=len(every))
+    expected = num * np.exp(mixture.log_prob(np.tile(params, [len(every), 1]), every))
+    likely = expected > 5
+    chi_square = ((observed - expected)[likely] ** 2 / expected[likely]).sum()
+    degrees = likely.sum() - 1
+    assert chi_square < degrees + 3.5 * np.sqrt(2 * degrees) + 5
+    assert observed[~likely].sum() < 50
+
+
+def test_mixture_samples_stay_in_range():
+    mixture = LogisticMixture(256, 4)
+    uniform = np.float32([1e-30, 0.5, 1 - 2**-24])[every_pixel(4, 3)]
+    params = np.tile(outputs(mixture, (3,), batch=1)[0], [len(uniform), 1])
+    samples = mixture.sample(params, uniform).numpy()
+    assert samples.min() >= 0 and samples.max() <= 255 and (samples == np.round(samples)).all()
+
+
+@pytest.mark.parametrize("levels", [2, 256])
+def test_mixture_extremes_have_finite_values_and_gradients(levels):
+    mixture = LogisticMixture(levels, 2)
+    rng = np.random.default_rng(0)
+    params = tf.Variable(rng.choice([-1e4, -8.0, 0.0, 8.0, 1e4], size=[200, mixture.parameters(3)]), dtype=tf.float32)
+    x = rng.choice([0, levels // 2, levels - 1], size=[200, 3])
+    context = tf.Variable(x, dtype=tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        log_prob, mean = mixture.log_prob(params, x), mixture.mean(params)
+        conditionals = mixture.conditionals(params, x, context)
+    quantities = [log_prob, mean, conditionals, tape.gradient(conditionals, context)]
+    quantities += [tape.gradient(y, params) for y in (log_prob, mean, conditionals)]
+    assert all(np.isfinite(quantity).all() for quantity in quantities)
+
+
+@mixtures
+def test_mixture_mean_is_close_to_the_expectation(channels, mixture):
+    params, _ = outputs(mixture, (channels,), batch=8, scale=0.7)
+    every = every_pixel(channels, mixture.levels)
+    log_prob = mixture.log_prob(np.repeat(params, len(every), axis=0), np.tile(every, [8, 1]))
+    expected = np.exp(np.reshape(log_prob, [8, -1])) @ every
+    np.testing.assert_allclose(mixture.mean(params), expected, atol=0.2)
+    zero = mixture.mean(tf.zeros([2, mixture.parameters(channels)]))
+    np.testing.assert_allclose(zero, (mixture.levels - 1) / 2, rtol=1e-6)
+
+
+def test_mixture_tempered():
+    mixture = LogisticMixture(256, 2)
+    params, _ = outputs(mixture, (3,), batch=1)
+    np.testing.assert_allclose(mixture.tempered(params, 1.0), params, rtol=1e-4, atol=1e-5)
+    before, after = (np.reshape(p, [10, 2]) for p in (params, mixture.tempered(params, 0.5)))
+    np.testing.assert_allclose(after[0], before[0] / 0.5, rtol=1e-6)  # logits
+    np.testing.assert_array_equal(after[1:4], before[1:4])  # means
+    halved = [s / np.sqrt(1 + (s / 7) ** 2) for s in (before[4:7], after[4:7])]
+    np.testing.assert_allclose(halved[1], halved[0] + np.log(0.5), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(after[7:], before[7:])  # coefficients
+
+
+def test_mixture_in_graphs_and_xla_and_files():
+    mixture = LogisticMixture(16, 3)
+    params, x = outputs(mixture, (3, 2, 3))
+    uniform = np.random.default_rng(3).uniform(0.01, 0.99, size=[*x.shape[:-1], 4]).astype(np.float32)
+
+    def everything(params, x, uniform):
+        gradient = tf.gradients(mixture.log_prob(params, x), params)[0]
+        return mixture.log_prob(params, x), mixture.mean(params), mixture.sample(params, uniform), gradient
+
+    shapes = [tf.TensorSpec([None, *value.shape[1:]], value.dtype) for value in (params, x, uniform)]
+    graph = tf.function(everything, input_signature=shapes)(params, x, uniform)
+    xla = tf.function(everything, jit_compile=True)(params, x, uniform)
+    eager = mixture.log_prob(params, x), mixture.mean(params), mixture.sample(params, uniform)
+    for got, other in [*zip(graph, eager), *zip(xla, graph)]:
+        np.testing.assert_allclose(got, other, rtol=1e-4, atol=1e-5)
+    stored = keras.saving.serialize_keras_object(mixture)
+    assert keras.saving.deserialize_keras_object(stored) == mixture

@@ -103,14 +103,44 @@ def test_every_script_has_help(path):
     assert done.returncode == 0 and "--seed" in done.stdout
 
 
-def test_mnist_recipe_runs_from_packed_bits(tmp_path):
+@pytest.fixture(scope="module")
+def packed_bits(tmp_path_factory):
     rng = np.random.default_rng(0)
     sizes = {"train": 64, "valid": 8, "test": 40}
-    bits = {name: rng.integers(0, 256, (n, 98), dtype=np.uint8) for name, n in sizes.items()}
-    np.savez(tmp_path / "binarized_mnist.npz", **bits)
-    arguments = ["--data", tmp_path / "binarized_mnist.npz", "--run", tmp_path / "run", "--epochs", 1]
+    path = tmp_path_factory.mktemp("mnist") / "binarized_mnist.npz"
+    np.savez(path, **{name: rng.integers(0, 256, (n, 98), dtype=np.uint8) for name, n in sizes.items()})
+    return path
+
+
+def test_vae_recipe_runs_from_packed_bits(packed_bits, tmp_path):
+    arguments = ["--data", packed_bits, "--run", tmp_path / "run", "--epochs", 1]
     done = script("recipes/vae_mnist.py", *arguments, "--batch-size", 32, "--num-samples", 2)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "test.json").read_text())
     assert result["kind"] == "iwae_2" and result["examples"] == 40
     assert f"≥ {result['nats']:.2f}" in done.stdout
+
+
+def test_gated_pixelcnn_recipe_runs_from_packed_bits(packed_bits, tmp_path):
+    arguments = ["--data", packed_bits, "--run", tmp_path / "run", "--epochs", 1, "--batch-size", 32]
+    done = script("recipes/gated_pixelcnn_mnist.py", *arguments, "--filters", 4, "--blocks", 1, "--kernel-size", 3)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "run" / "test.json").read_text())
+    assert result["kind"] == "nll" and result["examples"] == 40
+    assert f"= {result['nats']:.2f}" in done.stdout
+    assert (tmp_path / "run" / "completions.png").is_file()
+
+
+def test_pixelcnn_recipe_and_completions(demo, tmp_path):
+    run = tmp_path / "run"
+    done = script("recipes/pixelcnn_digits.py", "--run", run, "--epochs", 1, "--filters", 8, "--blocks", 1)
+    assert done.returncode == 0, done.stderr
+    for name in ("samples.png", "completions.png", "entropy.png", "curves.png"):
+        assert str(run / name) in done.stdout and np.asarray(Image.open(run / name)).std() > 20
+    arguments = ["--run", run, "--data", "digits", "--rows", 2, "--num", 3, "--out", tmp_path / "c.png"]
+    done = script("samples/complete.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "c.png")
+    for wrong, word in ((["--known", 2], "from 0 to 1"), (["--run", demo[0]], "VAE"), (["--data", "digit"], "digits")):
+        done = script("samples/complete.py", *arguments, *wrong)
+        assert done.returncode == 2 and word in done.stderr, done.stderr

@@ -1,5 +1,6 @@
 """Evaluation: figures that say what they are."""
 
+from genmodels.evaluation.checks import check_causality
 from genmodels.evaluation.likelihood import log_likelihood
 
-__all__ = ["log_likelihood"]
+__all__ = ["check_causality", "log_likelihood"]

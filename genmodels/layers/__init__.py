@@ -2,6 +2,19 @@
 
 from genmodels.layers.causal import CausalConv2D, CausalLayer, Sees, Shift, SpaceFromDepth
 from genmodels.layers.channels import ChannelHead
-from genmodels.layers.gates import Gate
+from genmodels.layers.gates import ConcatELU, Gate, LinearGate
+from genmodels.layers.recurrent import DiagonalLSTM, RowLSTM
 
-__all__ = ["CausalConv2D", "CausalLayer", "ChannelHead", "Gate", "Sees", "Shift", "SpaceFromDepth"]
+__all__ = [
+    "CausalConv2D",
+    "CausalLayer",
+    "ChannelHead",
+    "ConcatELU",
+    "DiagonalLSTM",
+    "Gate",
+    "LinearGate",
+    "RowLSTM",
+    "Sees",
+    "Shift",
+    "SpaceFromDepth",
+]

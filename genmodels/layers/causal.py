@@ -12,6 +12,7 @@ an arrangement that looks ahead is refused when the sampler or the model reads t
 import enum
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 __all__ = ["CausalConv2D", "CausalLayer", "Sees", "Shift", "SpaceFromDepth"]
@@ -87,24 +88,26 @@ class CausalConv2D(CausalLayer):
         above: rows above the present one.
         left: columns to the left.
         right: columns to the right.
-        raster: mask the present row's columns to the right, as PixelCNN does; without a mask such a layer fits
-            only tensors that see complete rows.
+        mask: "B" masks the present row's columns to the right, "A" also the present pixel, as PixelCNN does: from then
+            on a pixel is not seen by itself. None fits tensors that see complete rows, or a reach of none to the right.
         stride: 2 halves the image.
         use_bias: add a bias.
         kernel_initializer: of the kernel `[above + 1, left + 1 + right, C, filters]`.
         **options: for `keras.Layer`.
 
     Example:
-        >>> CausalConv2D(8, above=1, left=1, right=1, raster=True)(tf.zeros([2, 5, 4, 3])).shape
+        >>> CausalConv2D(8, above=1, left=1, right=1, mask="A")(tf.zeros([2, 5, 4, 3])).shape
         TensorShape([2, 5, 4, 8])
     """
 
     def __init__(
-        self, filters, *, above=0, left=0, right=0, raster=False, stride=1, use_bias=True,
+        self, filters, *, above=0, left=0, right=0, mask=None, stride=1, use_bias=True,
         kernel_initializer="he_uniform", **options,
     ):  # fmt: skip
         super().__init__(above=above, left=left, right=right, stride=stride, **options)
-        self.filters, self.raster, self.use_bias = filters, raster, use_bias
+        if mask not in (None, "A", "B"):
+            raise ValueError(f'`mask` must be "A", "B" or None; got {mask!r}.')
+        self.filters, self.mask, self.use_bias = filters, mask, use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, shape):
@@ -117,18 +120,25 @@ class CausalConv2D(CausalLayer):
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def sees(self, *inputs):
-        """As the input, where the raster mask or complete rows permit it."""
-        return max(inputs) if self.raster else super().sees(*inputs)
+        """As the input, where a mask or complete rows permit it; behind mask A at most the pixels before."""
+        if self.mask is None:
+            return super().sees(*inputs)
+        return min(max(inputs), Sees.PIXELS) if self.mask == "A" else max(inputs)
 
     def window(self, x):
         """`[B, above + h, left + w + right, C]` to `[B, h, w, filters]`."""
         kernel = tf.convert_to_tensor(self.kernel)
-        if self.raster and self.right:
+        if self.mask is not None:
             # On the kernel in the forward pass: a mask put on the variable would not survive an update.
-            ahead = tf.pad(tf.ones([1, self.right, 1, 1], kernel.dtype), [[self.above, 0], [self.left + 1, 0], [0, 0], [0, 0]])
-            kernel = kernel * (1 - ahead)
+            kernel = kernel * tf.constant(self._open_taps(), kernel.dtype)
         y = convolved(x, kernel, self.stride)
         return tf.nn.bias_add(y, tf.convert_to_tensor(self.bias)) if self.use_bias else y
+
+    def _open_taps(self):
+        """1 where the mask lets a tap through, `[above + 1, left + 1 + right, 1, 1]`."""
+        taps = np.ones((self.above + 1, self.left + 1 + self.right, 1, 1))
+        taps[-1, self.left + (self.mask == "B") :] = 0
+        return taps
 
     def compute_output_shape(self, shape):
         """`[B, ⌈H / stride⌉, ⌈W / stride⌉, filters]`."""
@@ -138,7 +148,7 @@ class CausalConv2D(CausalLayer):
         """Constructor arguments."""
         return {
             **super().get_config(), "filters": self.filters, "above": self.above, "left": self.left,
-            "right": self.right, "raster": self.raster, "stride": self.stride, "use_bias": self.use_bias,
+            "right": self.right, "mask": self.mask, "stride": self.stride, "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }  # fmt: skip
 
@@ -213,7 +223,7 @@ class SpaceFromDepth(CausalLayer):
     def at(self, here):
         """The row's, or the pixel's, part of the coarser pixel above it."""
         x = here.read(0, 0, 0, 0)  # [B, 1, w, 4 C]
-        batch, _, width, channels = x.shape
+        width, channels = x.shape[2:]
         x = tf.gather(tf.reshape(x, [-1, width, 2, 2, channels // 4]), here.row % 2, axis=2)  # [B, w, 2, C]
         if here.column is not None:
             return tf.gather(x, here.column % 2, axis=2)[:, None]

@@ -33,7 +33,9 @@ class ChannelHead(CausalLayer):
     def build(self, features_shape, image_shape):
         """Makes the weights for features `[B, H, W, F]` and images `[B, H, W, C]`."""
         channels, hidden = image_shape[-1], (image_shape[-1], self.filters)
-        self.of_features = self.add_weight(name="of_features", shape=(features_shape[-1], *hidden), initializer="he_uniform")
+        self.of_features = self.add_weight(
+            name="of_features", shape=(features_shape[-1], *hidden), initializer="he_uniform"
+        )
         self.of_channels = self.add_weight(name="of_channels", shape=(channels, *hidden), initializer="glorot_uniform")
         self.hidden_bias = self.add_weight(name="hidden_bias", shape=hidden, initializer="zeros")
         self.kernel = self.add_weight(

@@ -13,7 +13,6 @@ written twice. Both run in float32, whatever the dtype policy, so that they agre
 
 import dataclasses
 import itertools
-import math
 
 import keras
 import tensorflow as tf
@@ -87,7 +86,9 @@ class CausalGraph:
                     self._add_step(node)
         self.output = self._numbers[id(network.outputs[0])]
         if self.tensors[self.output].sees == Sees.EVERYTHING:
-            raise ValueError("the network's output sees the pixel that it predicts: a path from the image has no `Shift`.")
+            raise ValueError(
+                "the network's output sees the pixel that it predicts: a path from the image has no `Shift`."
+            )
         self._plan()
 
     def _add(self, symbol, sees, stride):
@@ -105,9 +106,11 @@ class CausalGraph:
             sees, stride = max(seen), max(strides)
         else:
             raise ValueError(
-                f"layer {layer.name!r} ({type(layer).__name__}) is not known to be causal: use layers of genmodels.layers, "
-                "subclass CausalLayer, or a Keras layer that acts on each pixel alone."
+                f"layer {layer.name!r} ({type(layer).__name__}) is not known to be causal: use layers of "
+                "genmodels.layers, subclass CausalLayer, or a Keras layer that acts on each pixel alone."
             )
+        if Sees.CHANNELS in seen:
+            raise ValueError(f"layer {layer.name!r} comes after a layer of channels in order, which must be the last.")
         if stride > 1 and hasattr(layer, "states"):
             raise ValueError(f"layer {layer.name!r} keeps a state, which is possible at full resolution only.")
         if len(strides) > 1 or len(node.outputs) > 1:
@@ -116,17 +119,46 @@ class CausalGraph:
 
     def _plan(self):
         """Which tensors are kept, and how many rows and columns of them."""
+        self.read_by_pixels = {
+            i
+            for step in self.steps
+            for i in step.inputs
+            if self.tensors[i].sees == Sees.ROWS and self.tensors[step.output].sees > Sees.ROWS
+        }
+        if self.tensors[self.output].sees == Sees.ROWS:
+            self.read_by_pixels.add(self.output)
+        seen = {step.output: self.tensors[step.output].sees for step in self.steps}
+        self.when = {sees: self._ordered([s for s in self.steps if seen[s.output] == sees]) for sees in Sees}
+        groups = [group for steps in self.when.values() for _, group in self.by_stride(steps)]
+        made_in = {step.output: number for number, group in enumerate(groups) for step in group}
         for step in self.steps:
-            made, layer = self.tensors[step.output], step.layer
-            for tensor in (self.tensors[i] for i in step.inputs):
+            layer = step.layer
+            for number in step.inputs:
+                tensor = self.tensors[number]
                 if isinstance(layer, CausalLayer):
                     tensor.above = max(tensor.above, layer.above)
                     tensor.left = max(tensor.left, layer.left)
                     tensor.right = max(tensor.right, layer.right)
-                # A coarse tensor must outlast the pixels at which it is not computed.
-                tensor.buffered |= tensor.stride > 1 and (made.stride, made.sees) != (tensor.stride, tensor.sees)
+                # A coarse tensor must outlast the pixels at which it is not computed, and the group that computes it.
+                tensor.buffered |= tensor.stride > 1 and made_in[number] != made_in[step.output]
                 tensor.buffered |= bool(tensor.above or tensor.left or tensor.right)
-        self.when = {sees: [s for s in self.steps if self.tensors[s.output].sees == sees] for sees in Sees}
+
+    def _ordered(self, steps):
+        """The steps in an order that seldom changes stride; unchanged where all have one."""
+        waiting, unknown, ordered, stride = list(steps), {step.output for step in steps}, [], 1
+        while waiting:
+            ready = (s for s in waiting if self.tensors[s.output].stride == stride and unknown.isdisjoint(s.inputs))
+            step = next(ready, waiting[0])
+            waiting.remove(step)
+            unknown.remove(step.output)
+            ordered.append(step)
+            stride = self.tensors[step.output].stride
+        return ordered
+
+    def by_stride(self, steps):
+        """`(stride, steps)` of consecutive steps of one stride, which are computed together."""
+        for stride, group in itertools.groupby(steps, lambda step: self.tensors[step.output].stride):
+            yield stride, list(group)
 
     @property
     def channels_in_order(self):
@@ -163,21 +195,29 @@ class CausalGraph:
         Returns:
             The images, float32 `[B, H, W, C]`.
         """
-        batch, height, width, channels = known.shape
+        batch, height, width = known.shape[:3]
         once = _Position(self, dict(zip(self.labels, labels)), {})
         once.run(self.when[Sees.LABELS])
         buffers = {str(i): t.buffer(batch) for i, t in enumerate(self.tensors) if t.buffered}
         for number, step in enumerate(self.steps):
             for name, size in getattr(step.layer, "states", {}).items():
                 grid = self.tensors[step.output].shape[:2]
-                buffers[f"{number}/{name}"] = state_tensor(grid, size).buffer(batch)
+                buffers[f"{number}/{name}"] = state_tensor(grid, size, step.layer).buffer(batch)
+
+        rows = {str(step.output) for step in self.when[Sees.ROWS]}
 
         def fill_row(row, image, buffers):
             line = _Position(self, once.values, buffers, row)
             line.run(self.when[Sees.ROWS])
 
+            # Column by column in memory, as the pixels will read them: [W, B, 1, 1, C].
+            columns = {i: tf.transpose(line.values[i], [2, 0, 1, 3])[:, :, None] for i in self.read_by_pixels}
+            # Only what the pixels of a row change is carried from one to the next.
+            of_rows = {name: buffer for name, buffer in line.buffers.items() if name in rows}
+            of_pixels = {name: buffer for name, buffer in line.buffers.items() if name not in rows}
+
             def fill_pixel(column, image, buffers):
-                here = _Position(self, line.values, buffers, row, column)
+                here = _Position(self, line.values, buffers, row, column, columns)
                 here.run(self.when[Sees.PIXELS])
                 given, free, u = (_cut(t, row, column) for t in (known, ~mask, uniform))
                 pixel = self._pixel(here, given, free, lambda params: draw(params, u), scaled)
@@ -185,8 +225,8 @@ class CausalGraph:
                 here.run(self.when[Sees.EVERYTHING])
                 return column + 1, _put(image, pixel, row, column), here.buffers
 
-            _, image, buffers = tf.while_loop(lambda c, *_: c < width, fill_pixel, (0, image, line.buffers))
-            return row + 1, image, buffers
+            _, image, of_pixels = tf.while_loop(lambda c, *_: c < width, fill_pixel, (0, image, of_pixels))
+            return row + 1, image, {**of_rows, **of_pixels}
 
         return tf.while_loop(lambda r, *_: r < height, fill_row, (0, tf.zeros_like(known), buffers))[1]
 
@@ -197,7 +237,7 @@ class CausalGraph:
         channels = given.shape[-1]
         pixel = tf.where(free, 0.0, given)
         for channel in range(channels):
-            partly = _Position(self, here.values, here.buffers, here.row, here.column)
+            partly = _Position(self, here.values, here.buffers, here.row, here.column, here.columns)
             partly.values[self.input] = scaled(pixel)
             partly.run([*self.when[Sees.EVERYTHING], *self.when[Sees.CHANNELS]])
             drawn = draw(partly.value(self.output))
@@ -208,14 +248,13 @@ class CausalGraph:
 class _Position:
     """The tensors' values at one row, or at one pixel of it, while the sampler is traced."""
 
-    def __init__(self, graph, values, buffers, row=None, column=None):
+    def __init__(self, graph, values, buffers, row=None, column=None, columns=None):
         self.graph, self.values, self.buffers = graph, dict(values), dict(buffers)
-        self.row, self.column = row, column
+        self.row, self.column, self.columns = row, column, columns
 
     def run(self, steps):
         """Computes steps in order; those of a coarser grid only where a row or pixel of it begins."""
-        for stride, group in itertools.groupby(steps, lambda step: self.graph.tensors[step.output].stride):
-            group = list(group)
+        for stride, group in self.graph.by_stride(steps):
             if stride == 1:
                 for step in group:
                     self._compute(step)
@@ -229,7 +268,7 @@ class _Position:
         kept = [step.output for step in group if self.graph.tensors[step.output].buffered]
 
         def compute():
-            inner = _Position(self.graph, self.values, self.buffers, self.row, self.column)
+            inner = _Position(self.graph, self.values, self.buffers, self.row, self.column, self.columns)
             for step in group:
                 inner._compute(step, keep=False)
             return [inner.values[i] for i in kept]
@@ -258,9 +297,9 @@ class _Position:
     def value(self, number):
         """A tensor's value here: at a pixel, `[B, 1, 1, C]` also of a row's."""
         value, tensor = self.values[number], self.graph.tensors[number]
-        if self.column is None or tensor.sees != Sees.ROWS or not tensor.shape[1] > 1:
+        if self.column is None or tensor.sees != Sees.ROWS:
             return value
-        return tf.slice(value, [0, 0, self.column // tensor.stride, 0], [-1, 1, 1, -1])
+        return tf.gather(self.columns[number], self.column // tensor.stride)
 
     def window(self, number, above, left, right):
         """A tensor's value here and around, `[B, above + 1, left + w + right, C]`; zeros where it is not known yet."""
@@ -305,14 +344,15 @@ class _Here:
     """What a layer is given in `at`: its place, and windows of its inputs and of its own state.
 
     Attributes:
-        row: of the image, a scalar tensor.
-        column: of the image, a scalar tensor, or None where a whole row is computed.
+        row: of the output's own grid, a scalar tensor.
+        column: of the output's own grid, a scalar tensor, or None where a whole row is computed.
         inputs: how many inputs the layer has.
     """
 
     def __init__(self, position, step):
         self._position, self._step = position, step
-        self.row, self.column, self.inputs = position.row, position.column, len(step.inputs)
+        self.inputs, stride = len(step.inputs), position.graph.tensors[step.output].stride
+        self.row, self.column = (None if i is None else i // stride for i in (position.row, position.column))
         self._number = position.graph.steps.index(step)
         self._grid = position.graph.tensors[step.output].shape[:2]
 
@@ -321,7 +361,7 @@ class _Here:
         return self._position.window(self._step.inputs[index], above, left, right)
 
     def state(self, name, above=0, left=0, right=0):
-        """A window of the layer's own state: rows above, and in the present row columns to the left; zeros elsewhere."""
+        """A window of the layer's own state: of the rows above, and of the columns to the left in the present row."""
         return self._position.around(self._name(name), self._state(name), None, above, left, right)
 
     def keep(self, name, value):
@@ -332,12 +372,13 @@ class _Here:
         return f"{self._number}/{name}"
 
     def _state(self, name):
-        return state_tensor(self._grid, self._step.layer.states[name])
+        return state_tensor(self._grid, self._step.layer.states[name], self._step.layer)
 
 
-def state_tensor(grid, size):
-    """A layer's state, of which the row above and one column to either side can be read."""
-    return Tensor(Sees.PIXELS, 1, (*grid, size), above=1, left=1, right=1)
+def state_tensor(grid, size, layer):
+    """A layer's state, of which the row above and one column (or the layer's `side`) to either side can be read."""
+    side = getattr(layer, "side", 1)
+    return Tensor(Sees.PIXELS, 1, (*grid, size), above=1, left=side, right=side)
 
 
 def _cut(image, row, column, width=1):

@@ -168,7 +168,9 @@ class VAE(LatentModel):
         streams = Streams(seed, start, num)
         params = self._decoder(temperature * self.latents(streams), labels)
         if pixel_noise:
-            return self.likelihood.sample(params, streams.fold(1).uniform(self.event_shape))
+            *grid, channels = self.event_shape
+            uniform = streams.fold(1).uniform((*grid, self.likelihood.uniforms(channels)))
+            return self.likelihood.sample(params, uniform)
         return self.likelihood.mean(params)
 
     def elbo(self, x, labels=None, *, seed=0):

@@ -41,17 +41,14 @@ class AutoregressiveModel(LikelihoodModel):
     Example:
         >>> import genmodels as gm
         >>> image = keras.Input((8, 8, 1))
-        >>> x = gm.layers.Shift("right")(image)  # from here on a pixel is not seen by itself
-        >>> x = gm.layers.CausalConv2D(32, above=2, left=2, right=2, raster=True)(x)
+        >>> x = gm.layers.CausalConv2D(32, above=2, left=2, right=2, mask="A")(image)  # from here on before the pixel
         >>> x = gm.layers.CausalConv2D(17)(keras.layers.ReLU()(x))
         >>> model = gm.AutoregressiveModel((8, 8, 1), keras.Model(image, x), levels=17)
         >>> model.sample(2).shape
         TensorShape([2, 8, 8, 1])
     """
 
-    def __init__(
-        self, event_shape, network, *, levels=256, likelihood="auto", num_classes=None, dtype=None, name=None
-    ):
+    def __init__(self, event_shape, network, *, levels=256, likelihood="auto", num_classes=None, dtype=None, name=None):
         super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
         self.likelihood = pixel_likelihood(likelihood, levels)
         labels = () if self.num_classes is None else ((self.num_classes,),)
@@ -69,12 +66,12 @@ class AutoregressiveModel(LikelihoodModel):
         return (Objective("model", self._loss, self.network),)
 
     def _loss(self, batch, seed, training):
-        inputs = [self._scaled(batch.x), *self._one_hot(batch.labels)]
+        inputs = [self.scaled(batch.x), *self._one_hot(batch.labels)]
         params = self.network(inputs if len(inputs) > 1 else inputs[0], training=training)
         nll = -tf.reduce_mean(self.likelihood.log_prob(params, batch.x))
         return nll, {"nll": nll, "bits_per_dim": nll / float(np.prod(self.event_shape) * np.log(2.0))}
 
-    def _scaled(self, x):
+    def scaled(self, x):
         """Pixels 0 … levels-1 as [-1, 1]."""
         return tf.cast(x, tf.float32) * (2.0 / (self.levels - 1)) - 1.0
 
@@ -99,7 +96,7 @@ class AutoregressiveModel(LikelihoodModel):
 
     @compiled
     def _log_prob(self, x, labels):
-        return self.likelihood.log_prob(self.params(self._scaled(x), labels), x)
+        return self.likelihood.log_prob(self.params(self.scaled(x), labels), x)
 
     def predictive(self, x, labels=None):
         """The distribution of every pixel given those before it, as TFP's, of batch shape `[B]`.
@@ -115,7 +112,7 @@ class AutoregressiveModel(LikelihoodModel):
             TensorShape([3, 4, 4, 1])
         """
         x, labels = self._examples(x, labels)
-        return self.likelihood.distribution(self.params(self._scaled(x), labels))
+        return self.likelihood.distribution(self.params(self.scaled(x), labels))
 
     def params(self, x, labels=None):
         """The likelihood's parameters of every pixel, float32 `[B, H, W, parameters]`, differentiable in x.
@@ -212,7 +209,7 @@ class AutoregressiveModel(LikelihoodModel):
         def draw(params, u):
             return self.likelihood.sample(self.likelihood.tempered(params, temperature), u)
 
-        return self.graph.fill(x, mask, uniform, draw, self._scaled, self._one_hot(labels))
+        return self.graph.fill(x, mask, uniform, draw, self.scaled, self._one_hot(labels))
 
     @compiled
     def _naive(self, x, mask, uniform, labels, temperature):
@@ -223,7 +220,7 @@ class AutoregressiveModel(LikelihoodModel):
         for index in tf.range(height * width):
             here = tf.reshape(tf.one_hot(index, height * width, True, False), [height, width, 1]) & ~mask
             for channel in range(passes):
-                params = self.params(self._scaled(x), labels)
+                params = self.params(self.scaled(x), labels)
                 drawn = self.likelihood.sample(self.likelihood.tempered(params, temperature), uniform)
                 chosen = True if passes == 1 else tf.one_hot(channel, channels, True, False)
                 x = tf.where(here & chosen, drawn, x)
@@ -237,7 +234,9 @@ def image_shape(event_shape):
     """The shape of an image, checked."""
     shape = checked_shape(event_shape)
     if len(shape) != 3:
-        raise ValueError(f"autoregressive models are of images: `event_shape` must be (height, width, channels); got {shape}.")
+        raise ValueError(
+            f"autoregressive models are of images: `event_shape` must be (height, width, channels); got {shape}."
+        )
     return shape
 
 

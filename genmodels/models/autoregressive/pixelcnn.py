@@ -2,7 +2,7 @@
 
 import keras
 
-from genmodels.layers import CausalConv2D, Shift
+from genmodels.layers import CausalConv2D
 from genmodels.models.autoregressive.autoregressive import (
     AutoregressiveModel,
     conditioned,
@@ -64,13 +64,11 @@ class PixelCNN(AutoregressiveModel):
 def masked_stack(event_shape, likelihood, filters, blocks, num_classes, dropout, dtype):
     """The masked convolutions and the head as a functional Keras model."""
     image, label = network_inputs(event_shape, num_classes)
-    # Mask A: the pixels before. After a shift to the right they are those up to the present one.
-    x = Shift("right", dtype=dtype)(image)
-    x = CausalConv2D(filters, above=3, left=2, right=4, raster=True, dtype=dtype)(x)
+    x = CausalConv2D(filters, above=3, left=3, right=3, mask="A", dtype=dtype)(image)
     for _ in range(blocks):
         y = CausalConv2D(filters // 2, dtype=dtype)(keras.layers.ReLU(dtype=dtype)(conditioned(x, label, dtype)))
         y = keras.layers.ReLU(dtype=dtype)(y)
-        y = CausalConv2D(filters // 2, above=1, left=1, right=1, raster=True, dtype=dtype)(y)
+        y = CausalConv2D(filters // 2, above=1, left=1, right=1, mask="B", dtype=dtype)(y)
         y = CausalConv2D(filters, dtype=dtype)(keras.layers.ReLU(dtype=dtype)(y))
         if dropout:
             y = keras.layers.Dropout(dropout, dtype=dtype)(y)

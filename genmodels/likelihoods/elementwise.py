@@ -1,148 +1,17 @@
-"""Likelihoods of observations: what the outputs of a network say about integer pixels or real data.
+"""Likelihoods of independent elements: Bernoulli, categorical, discretized logistic, normal."""
 
-A likelihood reads the last axis of a network's output. For data of C channels, [B, ..., C] (images
-[B, H, W, C], vectors [B, C]), the network gives [B, ..., `parameters(C)`]. Every element of an event is
-independent of the others given the network's output.
-
-All of them work in float32, whatever the dtype of the network, and in eager mode, graphs and XLA alike. Zero
-outputs mean the middle of the range at a width that covers it, so an untrained network starts sensibly.
-"""
-
-import abc
 import dataclasses
-import functools
 import math
-import numbers
 from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
+from genmodels.likelihoods.likelihood import Likelihood
+from genmodels.settings import checked_count
+
 # PixelCNN++ (Salimans et al. 2017) floors log-scales at -7, in units where the data span [-1, 1].
 MAX_LOG_SCALE = 7.0
-
-
-class Likelihood(abc.ABC):
-    """p(x | params) over one event; `Bernoulli`, `Categorical`, `DiscretizedLogistic` and `Normal` are final.
-
-    A new one defines the abstract methods, element by element; this class checks shapes and sums elements.
-
-    Attributes:
-        levels: pixels are the integers 0 … levels-1; None for real-valued data.
-        couples_channels: whether a channel depends on those before it, given the network's output.
-    """
-
-    levels: int | None
-    couples_channels: ClassVar[bool] = False
-
-    def get_config(self):
-        """The fields, so that a model built with a likelihood can be saved."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_config(cls, config):
-        """The likelihood of these fields."""
-        return cls(**config)
-
-    def log_prob(self, params, x):
-        """Log-probability (log-density of real data) of x: float32 [B], nats, summed over the event.
-
-        Args:
-            params: network output, [B, ..., `parameters(C)`].
-            x: data of any dtype, [B, ..., C], in data units. Pixels are taken to lie in 0 … levels-1.
-
-        Raises:
-            ValueError: the shapes do not fit each other.
-        """
-        params, x = self._checked(params), tf.cast(x, tf.float32)
-        needed = [*x.shape[:-1], self.parameters(x.shape[-1])]
-        if not params.shape.is_compatible_with(needed):
-            raise ValueError(
-                f"{type(self).__name__} needs `params` of shape {needed} for data of shape {[*x.shape]}; "
-                f"got {[*params.shape]}."
-            )
-        return tf.reduce_sum(self._log_probs(params, x), axis=range(1, x.shape.rank))
-
-    def mean(self, params):
-        """Expected x: float32 [B, ..., C] in data units, unrounded and differentiable.
-
-        Args:
-            params: network output, [B, ..., `parameters(C)`].
-
-        Raises:
-            ValueError: the last axis of `params` is no multiple of `parameters(1)`.
-        """
-        return self._mean(self._checked(params))
-
-    def sample(self, params, uniform):
-        """One x by inverse CDF: float32 [B, ..., C] in data units; a greater uniform gives no smaller x.
-
-        Args:
-            params: network output, [B, ..., `parameters(C)`].
-            uniform: independent numbers in the open interval (0, 1), one for each element of x: [B, ..., C].
-
-        Raises:
-            ValueError: the shapes do not fit each other.
-        """
-        params, uniform = self._checked(params), tf.cast(uniform, tf.float32)
-        needed = [*params.shape[:-1], params.shape[-1] // self.parameters(1)]
-        if not uniform.shape.is_compatible_with(needed):
-            raise ValueError(
-                f"{type(self).__name__} needs `uniform` of shape {needed} for `params` of shape "
-                f"{[*params.shape]}; got {[*uniform.shape]}."
-            )
-        return self._sample(params, uniform)
-
-    def distribution(self, params):
-        """The TFP distribution of batch shape [B] over events of [..., C], in data units.
-
-        Args:
-            params: network output, [B, ..., `parameters(C)`].
-
-        Raises:
-            ValueError: the last axis of `params` is no multiple of `parameters(1)`.
-        """
-        from tensorflow_probability import distributions as tfd
-
-        params = self._checked(params)
-        return tfd.Independent(self._elements(params), reinterpreted_batch_ndims=params.shape.rank - 1)
-
-    def uniforms(self, channels):
-        """How many uniform numbers `sample` takes for the `channels` elements of a pixel."""
-        return channels
-
-    @abc.abstractmethod
-    def tempered(self, params, temperature):
-        """Parameters of a distribution that is narrower for temperatures below 1, wider above."""
-
-    @abc.abstractmethod
-    def parameters(self, channels):
-        """Number of network output channels needed for `channels` data channels."""
-
-    @abc.abstractmethod
-    def _log_probs(self, params, x):
-        """Log-probability of each element, [B, ..., C]; here and below all tensors are float32."""
-
-    @abc.abstractmethod
-    def _mean(self, params):
-        """Mean of each element, [B, ..., C]."""
-
-    @abc.abstractmethod
-    def _sample(self, params, uniform):
-        """Quantile of each element, [B, ..., C]."""
-
-    @abc.abstractmethod
-    def _elements(self, params):
-        """TFP distribution of batch shape [B, ..., C] over scalars."""
-
-    def _checked(self, params):
-        params = tf.cast(params, tf.float32)
-        if params.shape.rank is None or params.shape.rank < 2 or params.shape[-1] % self.parameters(1):
-            raise ValueError(
-                f"{type(self).__name__} needs `params` of shape [batch, ..., n] with n a multiple of "
-                f"{self.parameters(1)}; got {params.shape}."
-            )
-        return params
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -204,7 +73,7 @@ class Categorical(Likelihood):
     levels: int
 
     def __post_init__(self):
-        _check_levels(self.levels)
+        checked_count("levels", self.levels, 2)
 
     def parameters(self, channels):
         """`levels` logits a channel."""
@@ -232,7 +101,7 @@ class Categorical(Likelihood):
 
     def _logits(self, params):
         channels = params.shape[-1] // self.levels
-        return tf.reshape(params, [*_dims(params)[:-1], channels, self.levels])
+        return tf.reshape(params, [*dims(params)[:-1], channels, self.levels])
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -257,7 +126,7 @@ class DiscretizedLogistic(Likelihood):
     levels: int
 
     def __post_init__(self):
-        _check_levels(self.levels)
+        checked_count("levels", self.levels, 2)
 
     def parameters(self, channels):
         """A mean and a log-scale a channel."""
@@ -285,9 +154,7 @@ class DiscretizedLogistic(Likelihood):
 
         mean, log_scale = self._logistic(params)
         # TFP rounds up, hence the shift by half a level.
-        return tfd.QuantizedDistribution(
-            tfd.Logistic(mean - 0.5, tf.exp(log_scale)), low=0.0, high=self.levels - 1.0
-        )
+        return tfd.QuantizedDistribution(tfd.Logistic(mean - 0.5, tf.exp(log_scale)), low=0.0, high=self.levels - 1.0)
 
     def _log_probs(self, params, x):
         mean, log_scale = self._logistic(params)
@@ -354,54 +221,6 @@ class Normal(Likelihood):
         return mean, _bounded(log_scale)
 
 
-def get(likelihood, levels):
-    """The likelihood that a name stands for, on data of the given levels.
-
-    Args:
-        likelihood: "bernoulli", "categorical", "logistic", "normal", "auto" (Bernoulli for two levels, normal
-            for real data, otherwise logistic), or a `Likelihood`, which is checked and handed back.
-        levels: levels of the data, an integer ≥ 2, or None for real-valued data.
-
-    Returns:
-        A `Likelihood` with these `levels`.
-
-    Raises:
-        ValueError: an unknown name, wrong levels, or a likelihood that does not fit the levels.
-
-    Example:
-        >>> from genmodels import likelihoods
-        >>> likelihoods.get("auto", levels=256)
-        DiscretizedLogistic(levels=256)
-    """
-    if levels is not None:
-        _check_levels(levels)
-    if likelihood == "auto":
-        likelihood = "normal" if levels is None else "bernoulli" if levels == 2 else "logistic"
-    by_name = {
-        "bernoulli": Bernoulli,
-        "categorical": functools.partial(Categorical, levels),
-        "logistic": functools.partial(DiscretizedLogistic, levels),
-        "normal": Normal,
-    }
-    if likelihood in ("categorical", "logistic") and levels is None:
-        raise ValueError(f'"{likelihood}" needs integer pixels; got real-valued data (levels=None).')
-    if isinstance(likelihood, str) and likelihood in by_name:
-        likelihood = by_name[likelihood]()
-    if not isinstance(likelihood, Likelihood):
-        names = ", ".join(f'"{name}"' for name in ("auto", *by_name))
-        raise ValueError(f"`likelihood` must be one of {names} or a Likelihood; got {likelihood!r}.")
-    if likelihood.levels != levels:
-        raise ValueError(
-            f"{type(likelihood).__name__} is for data with levels={likelihood.levels}; got levels={levels}."
-        )
-    return likelihood
-
-
-def _check_levels(levels):
-    if not isinstance(levels, numbers.Integral) or isinstance(levels, bool) or levels < 2:
-        raise ValueError(f"`levels` must be an integer ≥ 2; got {levels!r}.")
-
-
 def _bounded(log_scale):
     """Identity near zero, ±`MAX_LOG_SCALE` far away; a hard floor would have no gradient to leave it by."""
     return log_scale * tf.math.rsqrt(1 + tf.square(log_scale / MAX_LOG_SCALE))
@@ -413,7 +232,7 @@ def _unbounded(log_scale):
     return inside * tf.math.rsqrt(1 - tf.square(inside / MAX_LOG_SCALE))
 
 
-def _dims(tensor):
+def dims(tensor):
     """Shape as a list, static where known."""
     dynamic = tf.shape(tensor)
     return [dynamic[i] if n is None else n for i, n in enumerate(tensor.shape)]
