@@ -391,17 +391,25 @@ class LatentModel(GenerativeModel):
         return self.decode(self.encode(x, labels), labels)
 
 
-def compiled(method=None, *, xla=False):
-    """A method as one `tf.function` a model instance; arguments are tensors, or hashable settings."""
+def compiled(method=None, *, xla=False, exact_shapes=False):
+    """A method as one `tf.function` a model instance; arguments are tensors, or hashable settings.
+
+    Args:
+        method: the method.
+        xla: compile with XLA, which needs exact shapes.
+        exact_shapes: trace anew for every shape, where the code asks for sizes.
+    """
     if method is None:
-        return functools.partial(compiled, xla=xla)
+        return functools.partial(compiled, xla=xla, exact_shapes=exact_shapes)
 
     @functools.wraps(method)
     def call(self, *args, **kwargs):
         functions = self.__dict__.setdefault("_functions", {})  # plain __dict__: not for Keras to track
         if method.__name__ not in functions:
             functions[method.__name__] = tf.function(
-                functools.partial(method, self), reduce_retracing=not xla, jit_compile=xla or None
+                functools.partial(method, self),
+                reduce_retracing=not (xla or exact_shapes),
+                jit_compile=xla or None,
             )
         return functions[method.__name__](*args, **kwargs)
 

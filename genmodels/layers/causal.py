@@ -154,21 +154,18 @@ class CausalConv2D(CausalLayer):
 
 
 def convolved(x, kernel, stride=1):
-    """A convolution without border: as one matrix product where the window is a pixel or a row.
+    """A convolution without border; one matrix product where the window is a single pixel's, as in the sampler.
 
     Args:
         x: `[B, H, W, C]`.
         kernel: `[rows, columns, C, C']`.
         stride: of rows and columns.
     """
-    rows, columns, channels, filters = kernel.shape
-    if x.shape[1] != rows:
+    if x.shape[1:3] != kernel.shape[:2]:
         return tf.nn.conv2d(x, kernel, stride, "VALID")
-    # One row of output: the window of each output column side by side, [B, w, rows · columns · C].
-    width = (x.shape[2] - columns) // stride + 1
-    taps = [x[:, i, j : j + stride * (width - 1) + 1 : stride] for i in range(rows) for j in range(columns)]
-    flat = tf.reshape(tf.concat(taps, -1), [-1, rows * columns * channels])
-    return tf.reshape(flat @ tf.reshape(kernel, [-1, filters]), [-1, 1, width, filters])
+    filters = kernel.shape[-1]
+    flat = tf.reshape(x, [-1, np.prod(kernel.shape[:3])]) @ tf.reshape(kernel, [-1, filters])
+    return tf.reshape(flat, [-1, 1, 1, filters])
 
 
 @keras.saving.register_keras_serializable(package="genmodels")

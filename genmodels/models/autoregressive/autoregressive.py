@@ -1,5 +1,7 @@
 """What autoregressive models share: exact likelihoods, sampling pixel by pixel, completion."""
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -204,14 +206,22 @@ class AutoregressiveModel(LikelihoodModel):
         fill = self._incremental if incremental else self._naive
         return fill(x, mask, uniform, labels, tf.constant(temperature, tf.float32))
 
-    @compiled(xla=True)
+    @compiled(exact_shapes=True)
     def _incremental(self, x, mask, uniform, labels, temperature):
+        """In as many parts at once as there are cores: what is computed once a pixel is too small to share."""
+        parts = _parts(x.shape[0])
+        split = [tf.split(t, parts) for t in (x, mask, uniform)]
+        labels = [None] * parts if labels is None else tf.split(labels, parts)
+        return tf.concat([self._cached(*part, temperature) for part in zip(*split, labels)], 0)
+
+    @compiled(xla=True)
+    def _cached(self, x, mask, uniform, labels, temperature):
         def draw(params, u):
             return self.likelihood.sample(self.likelihood.tempered(params, temperature), u)
 
         return self.graph.fill(x, mask, uniform, draw, self.scaled, self._one_hot(labels))
 
-    @compiled
+    @compiled(exact_shapes=True)
     def _naive(self, x, mask, uniform, labels, temperature):
         """The whole network for every pixel, and for every channel of it where channels see each other there."""
         height, width, channels = self.event_shape
@@ -225,6 +235,14 @@ class AutoregressiveModel(LikelihoodModel):
                 chosen = True if passes == 1 else tf.one_hot(channel, channels, True, False)
                 x = tf.where(here & chosen, drawn, x)
         return tf.where(mask, known, x)
+
+
+def _parts(batch):
+    """The largest divisor of the batch up to the number of cores; 1 on a GPU, which shares one pixel's work itself."""
+    if tf.config.list_logical_devices("GPU"):
+        return 1
+    cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+    return max(n for n in range(1, cores + 1) if batch % n == 0)
 
 
 # ---------------------------------------------------------------------- parts of the networks
