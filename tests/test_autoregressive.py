@@ -339,8 +339,10 @@ def test_predictive(name, shape, levels, num_classes):
         (lambda x: CausalConv2D(4, right=1, name="mine")(Shift("right")(x)), "'mine' reads pixels to the right"),
         (lambda x: CausalConv2D(5)(Shift("right")(x)), "shape"),
         (lambda x: ChannelHead(8, 4, name="mine")(x, x), "'mine' see the pixel itself"),
+        (lambda x: CausalConv2D(4, name="mine")(ChannelHead(8, 4)(Shift("right")(x), x)), "'mine' comes after"),
+        (lambda x: keras.layers.LayerNormalization((1, 2, 3), name="mine")(CausalConv2D(4, mask="A")(x)), "not known"),
     ],
-    ids=["conv", "no-shift", "ahead", "outputs", "head"],
+    ids=["conv", "no-shift", "ahead", "outputs", "head", "after-head", "normalization"],
 )
 def test_networks_that_are_refused(network, words):
     with pytest.raises(ValueError, match=words):
@@ -357,6 +359,15 @@ def test_networks_must_be_functional():
     for wrong in (network, lambda x: x, None):
         with pytest.raises(ValueError, match="network"):
             gm.AutoregressiveModel((2, 3, 1), wrong, levels=4)
+
+
+def test_a_sequential_network():
+    network = keras.Sequential([keras.Input((3, 4, 1)), CausalConv2D(8, above=2, left=3, right=3, mask="A")])
+    network.add(keras.layers.LayerNormalization())
+    network.add(CausalConv2D(4))
+    model = randomized(gm.AutoregressiveModel((3, 4, 1), network, levels=4), 0.7)
+    np.testing.assert_array_equal(model.sample(5, seed=1), model.sample(5, seed=1, incremental=False))
+    assert check_causality(model)["blind"] == 0
 
 
 def test_a_users_network_is_saved_with_the_model(tmp_path):

@@ -23,8 +23,9 @@ from genmodels.layers.causal import CausalLayer, Sees
 # Keras layers that act on each pixel alone. Others would be wrong in a row or a pixel, without an error.
 POINTWISE = (
     keras.layers.Activation, keras.layers.Add, keras.layers.Average, keras.layers.Concatenate, keras.layers.Dense,
-    keras.layers.Dropout, keras.layers.ELU, keras.layers.Identity, keras.layers.LeakyReLU, keras.layers.Maximum,
-    keras.layers.Minimum, keras.layers.Multiply, keras.layers.ReLU, keras.layers.Rescaling, keras.layers.Subtract,
+    keras.layers.Dropout, keras.layers.ELU, keras.layers.Identity, keras.layers.LayerNormalization,
+    keras.layers.LeakyReLU, keras.layers.Maximum, keras.layers.Minimum, keras.layers.Multiply, keras.layers.ReLU,
+    keras.layers.Rescaling, keras.layers.Subtract,
 )  # fmt: skip
 
 
@@ -72,7 +73,8 @@ class CausalGraph:
     """
 
     def __init__(self, network):
-        if not isinstance(network, keras.src.models.functional.Functional):
+        network = getattr(network, "_functional", network)  # of a Sequential
+        if not hasattr(network, "_nodes_by_depth"):
             raise ValueError(f"`network` must be a functional keras.Model; got {type(network).__name__}.")
         self.tensors: list[Tensor] = []
         self.steps: list[Step] = []
@@ -87,7 +89,8 @@ class CausalGraph:
         self.output = self._numbers[id(network.outputs[0])]
         if self.tensors[self.output].sees == Sees.EVERYTHING:
             raise ValueError(
-                "the network's output sees the pixel that it predicts: a path from the image has no `Shift`."
+                "the network's output sees the pixel that it predicts: a path from the image passes no Shift and no "
+                "mask A."
             )
         self._plan()
 
@@ -102,7 +105,7 @@ class CausalGraph:
         strides = {self.tensors[i].stride for i in inputs if self.tensors[i].sees > Sees.LABELS} or {1}
         if isinstance(layer, CausalLayer):
             sees, stride = layer.sees(*seen), int(max(strides) * layer.stride)
-        elif max(seen) == Sees.LABELS or isinstance(layer, POINTWISE):
+        elif max(seen) == Sees.LABELS or _pointwise(layer):
             sees, stride = max(seen), max(strides)
         else:
             raise ValueError(
@@ -379,6 +382,12 @@ def state_tensor(grid, size, layer):
     """A layer's state, of which the row above and one column (or the layer's `side`) to either side can be read."""
     side = getattr(layer, "side", 1)
     return Tensor(Sees.PIXELS, 1, (*grid, size), above=1, left=side, right=side)
+
+
+def _pointwise(layer):
+    """Whether a Keras layer is known to act on each pixel alone."""
+    axis = getattr(layer, "axis", -1)  # of a concatenation or a normalization
+    return isinstance(layer, POINTWISE) and axis in (-1, 3, [-1], [3])
 
 
 def _cut(image, row, column, width=1):
