@@ -212,14 +212,14 @@ class GenerativeModel(keras.Model):
             labels: `[num]` class labels, or one for all; a conditional model without labels takes its classes
                 in turn.
             seed: the same seed gives the same samples, whatever the batch size.
-            batch_size: samples at a time; None for at most 256.
+            batch_size: samples at a time; None for the next power of two, at most 256 (each size is compiled once).
             **options: what the family offers, named in its docstring.
 
         Returns:
             `[num, *event_shape]`, in the data's own type: integers where `levels` is set, else float32.
         """
         num = checked_count("num", num, 1, None)
-        batch_size = min(num, 256) if batch_size is None else checked_count("batch_size", batch_size, 1)
+        batch_size = few_sizes(num) if batch_size is None else checked_count("batch_size", batch_size, 1)
         labels = self._labels(labels, num)
         seed = make_seed(seed)
         parts = []
@@ -414,6 +414,11 @@ def compiled(method=None, *, xla=False, exact_shapes=False):
         return functions[method.__name__](*args, **kwargs)
 
     return call
+
+
+def few_sizes(num: int) -> int:
+    """A batch size for `num` examples: a power of two, so that a compiled function serves many numbers of them."""
+    return min(1 << (num - 1).bit_length(), 256)
 
 
 def _scales(optimizer) -> bool:

@@ -40,7 +40,8 @@ def main(
         model.complete(chosen.examples, mask, labels=labels, seed=seed + i, temperature=temperature).numpy()
         for i in range(num)
     ]
-    shown = [chosen.examples, np.where(mask[..., None], chosen.examples, 0), *pictures]
+    grey = (model.levels - 1) // 2  # what is unknown, where there is a grey
+    shown = [chosen.examples, np.where(mask[..., None], chosen.examples, grey).astype(np.uint8), *pictures]
     print(gm.save_grid(out, np.stack(shown, axis=1), levels=model.levels))
 
 

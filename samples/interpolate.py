@@ -24,6 +24,8 @@ def main(
 ):
     """Interpolates in the latent space of a trained model."""
     model = gm.load_model(run)
+    if not isinstance(model, gm.LatentModel):
+        raise ValueError(f"expected a model with latents to walk between; {run} is a {type(model).__name__}.")
     classes = cli.integers(labels)
     if classes is not None:
         classes = [classes[i % len(classes)] for i in range(rows)]

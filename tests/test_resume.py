@@ -14,6 +14,7 @@ import toys
 
 import genmodels as gm
 from genmodels.training import checkpoints
+from genmodels.training.run_directory import RunDirectory
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 
@@ -81,6 +82,26 @@ def test_history_is_complete_and_a_finished_run_stays(tmp_path):
     assert again.history == history.history
     assert (tmp_path / "a" / "model.keras").read_bytes() == before
     np.testing.assert_array_equal(model.value, gm.load_model(tmp_path / "a").value)
+
+
+@pytest.mark.parametrize("writer", ["save_samples", "save_model", "write_metrics"])
+def test_a_run_stopped_while_it_finished_is_finished(tmp_path, monkeypatch, writer):
+    """Ctrl-C after the last step, before the last file: the same command writes what is missing."""
+    trained(tmp_path / "run", 8)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunDirectory, writer, interrupt)
+        trained(tmp_path / "run", 12)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["step"] == 8
+    whole, _ = trained(tmp_path / "whole", 12)
+    trained(tmp_path / "run", 12)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["step"] == 12
+    loaded = gm.load_model(tmp_path / "run")
+    for one, other in zip(loaded.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_early_stopping_counts_on_after_a_restart(tmp_path):

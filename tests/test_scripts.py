@@ -141,6 +141,8 @@ def test_pixelcnn_recipe_and_completions(demo, tmp_path):
     done = script("samples/complete.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "c.png")
+    done = script("samples/interpolate.py", "--run", run)
+    assert done.returncode == 2 and "PixelCNN" in done.stderr, done.stderr
     for wrong, word in ((["--known", 2], "from 0 to 1"), (["--run", demo[0]], "VAE"), (["--data", "digit"], "digits")):
         done = script("samples/complete.py", *arguments, *wrong)
         assert done.returncode == 2 and word in done.stderr, done.stderr

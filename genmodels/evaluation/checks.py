@@ -73,7 +73,8 @@ def check_causality(model, *, labels=None, seed=0, blind_spots=False, positions=
         _refuse(shape, checked, reached & ~before, "depends on")
     blind = before & ~reached
     if not blind_spots:
-        _refuse(shape, checked, blind, "does not depend on")
+        hint = " Where that is how the model is built, as a PixelCNN's blind spot is, give blind_spots=True."
+        _refuse(shape, checked, blind, "does not depend on", hint)
     return {"sub_pixels": len(checked), "reached": int(reached.sum()), "blind": int(blind.sum())}
 
 
@@ -97,7 +98,7 @@ def _gradients(model, labels):
     return gradients
 
 
-def _refuse(shape, checked, wrong, what):
+def _refuse(shape, checked, wrong, what, hint=""):
     """Raises for the first wrong pair, if any."""
     if not wrong.any():
         return
@@ -107,4 +108,4 @@ def _refuse(shape, checked, wrong, what):
     )
     side = "before" if other < checked[row] else "after"
     whom = "itself" if one == two else f"{two}, which comes {side} it"
-    raise ValueError(f"the distribution of sub-pixel {one} {what} {whom}.")
+    raise ValueError(f"the distribution of sub-pixel {one} {what} {whom}.{hint}")

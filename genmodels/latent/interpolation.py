@@ -96,7 +96,7 @@ def interpolate(model, start, end, *, steps=8, method="auto", labels=None):
         [[[0.0], [1.0], [2.0]]]
     """
     start, end, _ = _checked(start, end, 0.0)
-    _check_options(steps, method)
+    _check_options(model, steps, method)
     if tuple(start.shape[1:]) != tuple(model.latent_shape):
         raise ValueError(
             f"`start` and `end` must be latents of shape [batch, {_listed(model.latent_shape)}]; "
@@ -141,7 +141,7 @@ def interpolate_examples(model, x_start, x_end, *, steps=8, method="auto", label
         [[[0.0], [0.5], [1.0]]]
     """
     x_start, x_end = tf.convert_to_tensor(x_start), tf.convert_to_tensor(x_end)
-    _check_options(steps, method)
+    _check_options(model, steps, method)
     if x_start.shape != x_end.shape or tuple(x_start.shape[1:]) != tuple(model.event_shape):
         raise ValueError(
             f"`x_start` and `x_end` must both be examples of shape [batch, {_listed(model.event_shape)}]; "
@@ -159,7 +159,9 @@ def _prior_is_shell(model):
     return bool(tf.math.reduce_std(norms) < 0.3 * tf.reduce_mean(norms))
 
 
-def _check_options(steps, method):
+def _check_options(model, steps, method):
+    if not hasattr(model, "decode"):
+        raise ValueError(f"{type(model).__name__} has no latents to walk between: it defines no `decode`.")
     if not isinstance(steps, int) or steps < 2:
         raise ValueError(f"`steps` must be an integer ≥ 2; got {steps!r}.")
     if method not in ("auto", "lerp", "slerp"):

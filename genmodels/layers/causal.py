@@ -63,7 +63,10 @@ class CausalLayer(keras.Layer):
         """What the output sees, given what the inputs see."""
         sees = max(inputs)
         if self.right and sees > Sees.ROWS:
-            raise ValueError(f"layer {self.name!r} reads pixels to the right in a row that is not yet complete.")
+            raise ValueError(
+                f"layer {self.name!r} reads pixels to the right in a row that is not yet complete: a CausalConv2D "
+                'masks them with mask="B".'
+            )
         return sees
 
     def call(self, x, *others):

@@ -109,8 +109,9 @@ class CausalGraph:
             sees, stride = max(seen), max(strides)
         else:
             raise ValueError(
-                f"layer {layer.name!r} ({type(layer).__name__}) is not known to be causal: use layers of "
-                "genmodels.layers, subclass CausalLayer, or a Keras layer that acts on each pixel alone."
+                f"layer {layer.name!r} ({type(layer).__name__}) is not known to be causal: use CausalConv2D or another "
+                "layer of genmodels.layers, your own CausalLayer, or a Keras layer that acts on each pixel alone, such "
+                "as Dense, Activation, Add, Concatenate, Dropout or LayerNormalization on the channels."
             )
         if Sees.CHANNELS in seen:
             raise ValueError(f"layer {layer.name!r} comes after a layer of channels in order, which must be the last.")

@@ -82,6 +82,11 @@ class RunDirectory:
         samples = model.sample(64 if grid else 1000, seed=seed).numpy()
         plots.save_samples(self.path / "samples" / f"step-{step:08d}.png", samples, levels=model.levels)
 
+    def finished(self, step: int) -> bool:
+        """Whether the run that ended at this step has left its last file."""
+        path = self.path / "metrics.json"
+        return path.is_file() and json.loads(path.read_text()).get("step") == step
+
     def save_model(self, model):
         """Writes `model.keras`."""
         temporary = self.path / f".model.{os.getpid()}.keras"

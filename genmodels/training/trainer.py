@@ -145,6 +145,8 @@ class Trainer:
         restored = self._restore()
         if int(self.step) < self.total and not model.stop_training:
             self._train(data, restored)
+        elif not self.run.finished(int(self.step)):  # it was stopped while it wrote what it leaves
+            self._results()
         elif self.verbose != 0:
             print(f"{self.run.path} holds a finished run of {int(self.step)} steps: nothing left to train.")
         return self.history
@@ -340,6 +342,9 @@ class Trainer:
 
     def _finish(self):
         self._checkpoint()
+        self._results()
+
+    def _results(self):
         self.run.save_samples(self.model, int(self.step), self.seed_number)
         self.run.save_model(self.model)
         self.run.write_metrics(self.rows[-1])

@@ -1,5 +1,6 @@
 """What autoregressive models share: exact likelihoods, sampling pixel by pixel, completion."""
 
+import numbers
 import os
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from genmodels import likelihoods, networks
-from genmodels.core import LikelihoodModel, Objective, compiled
+from genmodels.core import LikelihoodModel, Objective, compiled, few_sizes
 from genmodels.layers import CausalConv2D, ChannelHead
 from genmodels.sampling import Streams, make_seed
 from genmodels.sampling.incremental import CausalGraph
@@ -22,6 +23,9 @@ class AutoregressiveModel(LikelihoodModel):
 
     This class takes any network of causal layers; `PixelCNN` and its kin bring theirs. That no output sees the
     pixel it predicts, nor a later one, is read off the network's graph when the model is made.
+
+    `sample` takes `temperature` (below 1: more typical, less varied) and `incremental`; see `generate`. The first call
+    compiles the sampler, in seconds to half a minute.
 
     Logged: `nll` in nats an example and `bits_per_dim`, both exact.
 
@@ -152,9 +156,9 @@ class AutoregressiveModel(LikelihoodModel):
         Args:
             x: images `[N, *event_shape]`, or one; values at unknown pixels do not matter.
             mask: True where a pixel is known: `[N, H, W]`, or `[H, W]` for all images.
-            labels: `[N]` class labels of a conditional model; None takes the classes in turn.
+            labels: `[N]` class labels of a conditional model.
             seed: the same seed gives the same completion of image i, whatever the batch size.
-            batch_size: images at a time; None for at most 256.
+            batch_size: images at a time; None for the next power of two, at most 256.
             temperature: as in `sample`.
             incremental: as in `sample`.
 
@@ -172,8 +176,10 @@ class AutoregressiveModel(LikelihoodModel):
         """
         x, mask = self._masked(x, mask)
         num = x.shape[0]
-        labels, size = self._labels(labels, num), min(num, 256)
-        size = size if batch_size is None else checked_count("batch_size", batch_size, 1)
+        if self.num_classes is not None and labels is None:
+            raise ValueError(f"the model has num_classes={self.num_classes}: give `labels` with the images.")
+        labels = self._labels(labels, num)
+        size = few_sizes(num) if batch_size is None else checked_count("batch_size", batch_size, 1)
         parts = []
         for start in range(0, num, size):
             rows = tf.range(start, start + size) % num  # the last batch is filled up: one shape, one trace
@@ -200,8 +206,8 @@ class AutoregressiveModel(LikelihoodModel):
         return tf.constant(known, tf.float32), tf.constant(mask)
 
     def _fill(self, x, mask, streams, labels, temperature, incremental):
-        if not 0 < temperature < np.inf:
-            raise ValueError(f"`temperature` must be above 0 and finite; got {temperature}.")
+        if not isinstance(temperature, numbers.Real) or not 0 < temperature < np.inf:
+            raise ValueError(f"`temperature` must be a finite number above 0; got {temperature!r}.")
         uniform = streams.uniform((*self.event_shape[:2], self.likelihood.uniforms(self.event_shape[-1])))
         fill = self._incremental if incremental else self._naive
         return fill(x, mask, uniform, labels, tf.constant(temperature, tf.float32))

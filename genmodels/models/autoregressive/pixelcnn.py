@@ -20,7 +20,7 @@ class PixelCNN(AutoregressiveModel):
 
     A 7×7 convolution masked to the pixels before, residual blocks of masked 3×3 convolutions (ReLU, 1×1 to half the
     width, 3×3, 1×1 back), and a softmax over the levels. Stacked raster masks leave a blind spot: on pictures more
-    than a few pixels wide, some of those above and to the right are not seen (`GatedPixelCNN` sees all).
+    than four pixels wide, some of those above and to the right are not seen (`GatedPixelCNN` sees all).
 
     Channels of a colour picture are modelled in order; see `genmodels.layers.ChannelHead`.
 
