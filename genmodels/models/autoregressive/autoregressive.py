@@ -14,7 +14,7 @@ from genmodels.sampling import Streams, make_seed
 from genmodels.sampling.incremental import CausalGraph
 from genmodels.settings import checked_count, checked_shape
 
-LOG_PROB_BATCH = 64  # images at a time: float32 features of a whole batch would fill the memory
+LOG_PROB_PIXELS = 64 * 28 * 28  # at a time: the float32 features of a whole batch would fill the memory
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -94,9 +94,10 @@ class AutoregressiveModel(LikelihoodModel):
             labels: `[B]` class labels of a conditional model.
         """
         x, labels = self._examples(x, labels)
+        size = max(1, LOG_PROB_PIXELS // (self.event_shape[0] * self.event_shape[1]))
         parts = []
-        for start in range(0, len(x), LOG_PROB_BATCH):
-            rows = slice(start, start + LOG_PROB_BATCH)
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
             parts.append(self._log_prob(x[rows], None if labels is None else labels[rows]))
         return tf.concat(parts, 0)
 
