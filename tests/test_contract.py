@@ -26,10 +26,8 @@ MODELS = {
     "vae-conv-rgb": (lambda: vae((16, 16, 3), 256, "conv"), toys.images(64, (16, 16, 3), 256), None, NOISE),
     "vae-points": (lambda: vae((2,), None), toys.points(), None, NOISE),
     "vae-own-encoder": (toys.noisy_vae, IMAGES, None, NOISE),
-    "pixelcnn": (lambda: gm.PixelCNN((8, 8, 1), levels=17, **SMALL), IMAGES, None, {}),
-    "pixelcnn-conditional": (lambda: gm.PixelCNN((8, 8, 1), levels=17, num_classes=3, **SMALL), IMAGES, LABELS, {}),
+    "pixelcnn": (lambda: gm.PixelCNN((8, 8, 1), levels=17, num_classes=3, **SMALL), IMAGES, LABELS, {}),
     "gated-pixelcnn": (lambda: gm.GatedPixelCNN((8, 8, 1), levels=2, **SMALL), toys.images(levels=2), None, {}),
-    "gated-pixelcnn-rgb": (lambda: gm.GatedPixelCNN((4, 4, 3), levels=256, **SMALL), RGB, None, {}),
     "pixelcnn-pp": (
         lambda: gm.PixelCNNPlusPlus((4, 4, 3), resolutions=2, mixtures=2, dropout=0.0, **SMALL),
         RGB,
