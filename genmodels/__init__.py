@@ -5,8 +5,10 @@ from genmodels.core import Batch, GenerativeModel, LatentModel, LikelihoodModel,
 from genmodels.data import Dataset, load_data
 from genmodels.images import save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
+from genmodels.models import flows
 from genmodels.models.autoencoders import VAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
+from genmodels.models.flows import Glow, NormalizingFlow
 from genmodels.training.run_directory import load_model
 
 __version__ = "0.1.0"
@@ -18,8 +20,10 @@ __all__ = [
     "Dataset",
     "GatedPixelCNN",
     "GenerativeModel",
+    "Glow",
     "LatentModel",
     "LikelihoodModel",
+    "NormalizingFlow",
     "Objective",
     "PixelCNN",
     "PixelCNNPlusPlus",
@@ -27,6 +31,7 @@ __all__ = [
     "cli",
     "data",
     "evaluation",
+    "flows",
     "images",
     "interpolate",
     "interpolate_examples",

@@ -22,10 +22,10 @@ __all__ = ["Batch", "GenerativeModel", "LatentModel", "LikelihoodModel", "Object
 
 
 class Batch(NamedTuple):
-    """What a loss receives: examples as the data set stores them, and labels where the model has classes."""
+    """What a loss receives: examples as the data set stores them, and class labels or condition vectors, if any."""
 
     x: tf.Tensor  # [B, *event_shape], uint8 or float32
-    labels: tf.Tensor | None = None  # [B] int32
+    labels: tf.Tensor | None = None  # [B] int32 classes, or [B, condition_dim] float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,13 @@ class GenerativeModel(keras.Model):
         num_classes: number of classes of a class-conditional model, or None.
         dtype: Keras dtype policy (`"mixed_bfloat16"` …); None for the global one.
         name: name of the model.
+
+    Attributes:
+        condition_dim: size of the real-valued vectors that condition the model in place of classes, or None; a
+            family that takes them sets it in its constructor, after `super().__init__`.
     """
+
+    condition_dim: int | None = None
 
     def __new__(cls, *args, **kwargs):
         """Records the arguments: Keras' own record drops those of a Model subclass."""
@@ -149,7 +155,7 @@ class GenerativeModel(keras.Model):
 
         Args:
             x: a `genmodels` data set, an array `[N, *event_shape]`, or a `tf.data.Dataset` of examples.
-            y: labels `[N]` of an array `x`.
+            y: labels of an array `x`: classes `[N]`, or condition vectors `[N, condition_dim]`.
             batch_size: examples an update.
             epochs: passes over the data, each rounded up to whole steps; give this or `steps`.
             steps: training steps; a step is one update of every objective, or as many as it asks for.
@@ -184,7 +190,7 @@ class GenerativeModel(keras.Model):
 
         Args:
             x: data as in `fit`.
-            y: labels of an array `x`.
+            y: labels of an array `x`, as in `fit`.
             batch_size: examples at a time.
             seed: seed of what is random in the loss, such as a VAE's noise.
 
@@ -209,14 +215,17 @@ class GenerativeModel(keras.Model):
 
         Args:
             num: how many.
-            labels: `[num]` class labels, or one for all; a conditional model without labels takes its classes
-                in turn.
+            labels: `[num]` class labels, or one for all; without labels a conditional model takes its classes
+                in turn. Condition vectors `[num, condition_dim]`, or one for all, must be given.
             seed: the same seed gives the same samples, whatever the batch size.
             batch_size: samples at a time; None for the next power of two, at most 256 (each size is compiled once).
             **options: what the family offers, named in its docstring.
 
         Returns:
             `[num, *event_shape]`, in the data's own type: integers where `levels` is set, else float32.
+
+        Raises:
+            ValueError: for a number or labels that do not fit the model.
         """
         num = checked_count("num", num, 1, None)
         batch_size = few_sizes(num) if batch_size is None else checked_count("batch_size", batch_size, 1)
@@ -238,10 +247,14 @@ class GenerativeModel(keras.Model):
         return tf.cast(tf.clip_by_value(tf.round(x), 0.0, self.levels - 1.0), kind)
 
     def _labels(self, labels, num):
-        """Labels as a `[num]` int32 tensor, or None for an unconditional model."""
+        """Labels as a tensor, `[num]` int32 or `[num, condition_dim]` float32; None for an unconditional model."""
+        if self.condition_dim is not None:
+            return self._conditions(labels, num)
         if self.num_classes is None:
             if labels is not None:
-                raise ValueError("`labels` were given, but the model was built without `num_classes`.")
+                raise ValueError(
+                    "`labels` were given, but the model was built without `num_classes` or `condition_dim`."
+                )
             return None
         if labels is None:
             return tf.range(num, dtype=tf.int32) % self.num_classes
@@ -255,6 +268,21 @@ class GenerativeModel(keras.Model):
                 f"`labels` must be from 0 to {self.num_classes - 1}; got {labels.min()} to {labels.max()}."
             )
         return tf.constant(labels, tf.int32)
+
+    def _conditions(self, vectors, num):
+        """Condition vectors as a `[num, condition_dim]` float32 tensor, through which gradients flow."""
+        dim = self.condition_dim
+        wanted = f"{num} vectors of {dim} finite numbers (condition_dim={dim}), or one vector for all"
+        if vectors is None:
+            raise ValueError(f"the model is conditional and has no default: give `labels`, {wanted}.")
+        vectors = tf.convert_to_tensor(vectors if tf.is_tensor(vectors) else np.asarray(vectors))
+        number = vectors.dtype.is_floating or vectors.dtype.is_integer
+        if not number or vectors.shape not in ([dim], [num, dim]):
+            raise ValueError(f"`labels` must be {wanted}; got shape {tuple(vectors.shape)} of {vectors.dtype.name}.")
+        vectors = tf.broadcast_to(tf.cast(vectors, tf.float32), [num, dim])
+        if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(vectors)):
+            raise ValueError(f"`labels` must be {wanted}; found NaN or infinity.")
+        return vectors
 
     def _examples(self, x, labels):
         """Examples and labels as tensors, checked."""

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from genmodels.data import Dataset, batches, once
+from genmodels.data.splits import hold_out
 
 
 def numbered(num, levels=256, **options):
@@ -241,6 +242,26 @@ def test_take_and_subset():
     assert repr(data) == "Dataset('data', 20 × (2, 2, 1), levels=256, 3 classes)"
 
 
+def test_labels_may_be_vectors(tmp_path):
+    plain = numbered(100)
+    vectors = np.stack([np.arange(100), np.arange(100) / 7], 1)  # of example i: (i, i / 7)
+    data = Dataset(plain.examples, vectors, 256)
+    assert data.labels.dtype == np.float32 and data.condition_dim == 2 and data.num_classes is None
+    assert plain.condition_dim is None and Dataset(plain.examples, None, 256).condition_dim is None
+    assert repr(data) == "Dataset('data', 100 × (2, 2, 1), levels=256, condition_dim=2)"
+    np.save(tmp_path / "x.npy", data.examples)
+    mapped = Dataset(np.load(tmp_path / "x.npy", mmap_mode="r"), data.labels, 256)
+    train, test = hold_out(data, 0.2, seed=0)
+    assert len(train) == 80 and sorted([*index_of(train.examples), *index_of(test.examples)]) == list(range(100))
+    whole = first(batches(data, 8, seed=0), 14)
+    assert equal(first(batches(data, 8, seed=0, start=5), 9), whole[5:])
+    assert equal(first(batches(mapped, 8, seed=0), 14), whole)
+    assert all(np.array_equal(x, y) for (x, _), (y, _) in zip(whole, first(batches(plain, 8, seed=0), 14)))
+    parts = [(part.examples, part.labels) for part in (train, test, data.take(9, seed=1), data.binarized("dynamic"))]
+    for x, y in [*whole, *once(mapped, 30), *parts]:
+        np.testing.assert_array_equal(y, vectors.astype(np.float32)[index_of(x)])
+
+
 def test_fingerprints_tell_contents_apart(tmp_path):
     data = numbered(500)
     changed = data.examples.copy()
@@ -256,6 +277,9 @@ def test_fingerprints_tell_contents_apart(tmp_path):
         data.take(499).fingerprint(),
         mapped.fingerprint(),
         mapped.take(499).fingerprint(),
+        Dataset(data.examples, np.zeros(500, int), 256).fingerprint(),
+        Dataset(data.examples, np.zeros([500, 1]), 256).fingerprint(),
+        Dataset(data.examples, np.eye(500)[:, :1], 256).fingerprint(),
     ]
     assert len(set(prints)) == len(prints)
     assert numbered(500, name="other").fingerprint() == data.fingerprint()
@@ -277,6 +301,11 @@ def test_fingerprints_tell_contents_apart(tmp_path):
         (np.zeros([2, 2], np.uint8), [0], {"levels": 2}, r"shape \(2,\), one an example; got \(1,\)"),
         (np.zeros([2, 2], np.uint8), [0, 0.5], {"levels": 2}, "labels must be integers"),
         (np.zeros([2, 2], np.uint8), [0, -1], {"levels": 2}, "found -1 … 0"),
+        (np.zeros([2, 2], np.uint8), np.ones([3, 4]), {"levels": 2}, r"vectors of shape \(2, 4\).*shape \(3, 4\)"),
+        (np.zeros([2, 2], np.uint8), np.ones([2, 0]), {"levels": 2}, r"vectors of shape \(2, 1\).*shape \(2, 0\)"),
+        (np.zeros([2, 2], np.uint8), np.ones([2, 1, 1]), {"levels": 2}, r"labels must be integers \(2,\), or"),
+        (np.zeros([2, 2], np.uint8), [[0.0], [np.nan]], {"levels": 2}, "finite; that of example 1 is not"),
+        (np.zeros([2, 2], np.uint8), [[0.0], [1.0]], {"levels": 2, "classes": ("a", "b")}, "2 classes .* are vectors"),
         (np.zeros([2, 2], np.uint8), [0, 2], {"levels": 2, "classes": ("a", "b")}, "0 … 1; found 0 … 2"),
         (np.zeros([2, 2], np.uint8), None, {"levels": 2, "classes": ("a",)}, "no labels"),
         (np.zeros([2, 2], np.float32), None, {"levels": None, "dynamic": True}, "needs pixels"),

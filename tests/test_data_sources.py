@@ -155,9 +155,21 @@ def test_what_npz_numbers_mean(tmp_path):
     assert train.classes == tuple("abcd") and train.event_shape == (8, 8, 1)
 
 
+@pytest.mark.parametrize("dim", [1, 3])
+def test_npz_labels_may_be_vectors(tmp_path, dim):
+    x = np.arange(40.0)[:, None]
+    parts = load_data(saved(tmp_path, x=x, y=x + np.arange(dim)), validation=True)
+    assert tuple(map(len, parts)) == (32, 4, 4)
+    for part in parts:
+        assert part.condition_dim == dim and part.classes is None
+        np.testing.assert_array_equal(part.labels, part.examples + np.arange(dim))
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
+        ({"x": IMAGES, "y": LABELS / 2}, r"labels must be integers \(40,\), or floating-point vectors"),
+        ({"x": IMAGES, "y": np.ones([40, 2]), "classes": ["a", "b"]}, "2 classes are named but the labels are vectors"),
         ({"pictures": IMAGES, "tags": LABELS}, "it holds pictures, tags"),
         ({"x": np.array([None, "a"], object)}, "'x' .* cannot be read as an array.*allow_pickle"),
         ({"x": IMAGES, "y": LABELS[:-1]}, r"shape \(40,\)"),

@@ -22,7 +22,7 @@ class Dataset:
     Args:
         examples: `[N, *event_shape]`: uint8 pixels in 0 … levels-1, or float32 where levels is None. A
             `np.memmap` is read as it is needed.
-        labels: `[N]` int32 classes, or None.
+        labels: classes `[N]` int32; vectors `[N, D]` float32, for models with condition_dim=D; or None.
         levels: the number of pixel values that a model sees, 2 … 256; None for real-valued data.
         name: what reports call the data.
         classes: the names of the classes.
@@ -65,6 +65,8 @@ class Dataset:
         object.__setattr__(self, "classes", classes)
         if self.labels is not None:
             object.__setattr__(self, "labels", checked_labels(self.labels, len(self), self.num_classes))
+            if classes is not None and self.condition_dim is not None:
+                raise ValueError(f"{len(classes)} classes are named but the labels are vectors.")
         elif classes is not None:
             raise ValueError(f"{len(classes)} classes are named but the data carry no labels.")
         if self.augment is not None:
@@ -76,7 +78,10 @@ class Dataset:
     def __repr__(self) -> str:
         parts = [repr(self.name), f"{len(self)} × {self.event_shape}", f"levels={self.levels}"]
         parts += [f"{self.num_classes} classes"] if self.classes else []
-        parts += ["labelled"] if self.labels is not None and not self.classes else []
+        if self.condition_dim is not None:
+            parts += [f"condition_dim={self.condition_dim}"]
+        elif self.labels is not None and not self.classes:
+            parts += ["labelled"]
         parts += ["dynamic"] if self.dynamic else []
         parts += [str(self.augment)] if self.augment else []
         return f"Dataset({', '.join(parts)})"
@@ -90,6 +95,11 @@ class Dataset:
     def num_classes(self) -> int | None:
         """The number of named classes, or None."""
         return None if self.classes is None else len(self.classes)
+
+    @property
+    def condition_dim(self) -> int | None:
+        """The size of the vectors that are the labels; None where they are classes, or there are none."""
+        return None if self.labels is None or self.labels.ndim == 1 else self.labels.shape[1]
 
     @functools.cached_property
     def tensor(self) -> tf.Tensor:
@@ -213,6 +223,8 @@ class Dataset:
         crc = zlib.crc32(np.ascontiguousarray(examples), crc)
         if self.labels is not None:
             crc = zlib.crc32(self.labels, crc)
+        if self.condition_dim is not None:  # vectors of zeros have the bytes of classes 0
+            crc = zlib.crc32(str(self.condition_dim).encode(), crc)
         return f"{crc:08x}"
 
 
@@ -250,25 +262,54 @@ def _check_examples(examples, levels):
 
 
 def checked_labels(labels, num: int, num_classes: int | None) -> np.ndarray:
-    """The labels as int32.
+    """The labels as int32 classes or float32 vectors.
 
     Args:
-        labels: integers `[N]`.
+        labels: integers `[N]`, or floating-point numbers `[N, D]`.
         num: how many there must be.
-        num_classes: they must lie below it, where it is not None.
+        num_classes: integers must lie below it, where it is not None.
 
     Returns:
-        `[N]` int32.
+        `[N]` int32, or `[N, D]` float32.
 
     Raises:
         ValueError: wrong shape, type, number or range.
     """
     labels = np.asarray(labels)
+    if labels.dtype.kind == "f" and labels.ndim == 2:
+        return checked_conditions(labels, num, labels.shape[1])
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be integers; got {labels.dtype}.")
+        raise ValueError(f"labels must be integers ({num},), or floating-point vectors ({num}, D); got "
+                         f"{labels.dtype} of shape {labels.shape}.")  # fmt: skip
     if labels.shape != (num,):
         raise ValueError(f"labels must have shape ({num},), one an example; got {labels.shape}.")
     if labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
         top = "" if num_classes is None else f" … {num_classes - 1}"
         raise ValueError(f"labels must lie in 0{top}; found {labels.min()} … {labels.max()}.")
     return np.ascontiguousarray(labels, np.int32)
+
+
+def checked_conditions(vectors, num: int, dim: int) -> np.ndarray:
+    """Condition vectors as float32.
+
+    Args:
+        vectors: real numbers `[N, D]`.
+        num: N.
+        dim: D, at least 1.
+
+    Returns:
+        `[N, D]` float32.
+
+    Raises:
+        ValueError: wrong shape or type, or numbers that are not finite in float32.
+    """
+    vectors = np.asarray(vectors)
+    if vectors.dtype.kind not in "fiu" or vectors.shape != (num, dim) or dim < 1:
+        raise ValueError(f"labels must be real vectors of shape ({num}, {max(dim, 1)}), one an example; got "
+                         f"{vectors.dtype} of shape {vectors.shape}.")  # fmt: skip
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(vectors, np.float32)
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        raise ValueError(f"condition vectors must be finite; that of example {np.argmin(finite)} is not.")
+    return vectors

@@ -23,8 +23,8 @@ def load_npz(path: Path) -> Splits:
     """Loads `x_train`, `y_train`, `x_test`, `y_test`; or `train`, `test`, `valid`; or `examples`, `x` or `images`.
 
     Integers are pixels: of two levels where none exceeds 1, else of 256, or as an entry `levels` says. Floating-
-    point numbers are real-valued data, as they are. `[N, H, W]` gets a channel axis. An entry `classes` may name
-    the classes.
+    point numbers are real-valued data, as they are. `[N, H, W]` gets a channel axis. Labels are integers `[N]`, whose
+    classes an entry `classes` may name, or floating-point vectors `[N, D]`.
 
     Args:
         path: of the file.
@@ -118,7 +118,8 @@ def _dataset(path, pair, levels, classes):
         raise ValueError(f"pixels in {path} must lie in 0 … {levels - 1}; found {x.min()} … {x.max()}.")
     else:
         x = x.astype(np.uint8)
-    y = None if y is None else y.reshape(-1) if y.shape[1:] == (1,) else y
-    if y is not None and classes is None and y.dtype.kind in "iu" and y.size and y.min() >= 0:
+    integers = y is not None and y.dtype.kind in "iu"
+    y = y.reshape(-1) if integers and y.shape[1:] == (1,) else y
+    if integers and classes is None and y.size and y.min() >= 0:
         classes = tuple(str(label) for label in range(int(y.max()) + 1))
     return Dataset(x, y, levels, path.stem, None if y is None else classes)

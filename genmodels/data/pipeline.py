@@ -32,8 +32,8 @@ def batches(data: Dataset | Stream, batch_size: int, *, seed: int, start: int = 
         start: the number of the first batch.
 
     Returns:
-        A `tf.data.Dataset` of x `[B, *event_shape]`, or (x, labels `[B]` int32) where the data are labelled; x is
-        uint8, or float32 where levels is None.
+        A `tf.data.Dataset` of x `[B, *event_shape]`, or (x, labels `[B]` int32, or vectors `[B, D]` float32) where the
+        data are labelled; x is uint8, or float32 where levels is None.
 
     Raises:
         ValueError: a batch size below 1, a start below 0, a seed beyond 64 bits.
@@ -78,7 +78,7 @@ def once(data: Dataset | Stream, batch_size: int, *, seed: int = 0) -> tf.data.D
         seed: of the draws of dynamic binarization, which depend on it and the position alone.
 
     Returns:
-        A `tf.data.Dataset` of x `[B, *event_shape]`, or (x, labels `[B]` int32) where the data are labelled.
+        A `tf.data.Dataset` of x `[B, *event_shape]`, or (x, labels) where the data are labelled, as in `batches`.
 
     Raises:
         ValueError: a batch size below 1, a seed beyond 64 bits, an endless stream.

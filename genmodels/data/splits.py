@@ -91,5 +91,6 @@ def hold_out(data: Dataset, fraction: float, seed: int, ordered: bool = False) -
     size = part_size(len(data), fraction)
     if ordered:
         return data.subset(slice(size, None)), data.subset(slice(size))
-    order = stratified_order(data.labels, len(data), seed)
+    classes = data.labels if data.condition_dim is None else None  # vectors have no classes to keep in proportion
+    order = stratified_order(classes, len(data), seed)
     return data.subset(np.sort(order[size:])), data.subset(np.sort(order[:size]))

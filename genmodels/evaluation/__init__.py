@@ -1,6 +1,7 @@
 """Evaluation: figures that say what they are."""
 
 from genmodels.evaluation.checks import check_causality
+from genmodels.evaluation.invertible import check_invertible
 from genmodels.evaluation.likelihood import log_likelihood
 
-__all__ = ["check_causality", "log_likelihood"]
+__all__ = ["check_causality", "check_invertible", "log_likelihood"]

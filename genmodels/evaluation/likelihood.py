@@ -15,7 +15,7 @@ def log_likelihood(model, x, y=None, *, batch_size=500, seed=0, progress=False, 
     Args:
         model: a model with `log_prob`.
         x: a data set, an array, or a `tf.data.Dataset`, as in `fit`.
-        y: labels of an array `x`.
+        y: labels of an array `x`, as in `fit`.
         batch_size: examples handed to `log_prob` at a time.
         seed: seed of a bound's noise.
         progress: print a line about every half minute.
@@ -34,7 +34,10 @@ def log_likelihood(model, x, y=None, *, batch_size=500, seed=0, progress=False, 
     """
     if not hasattr(model, "log_prob"):
         raise ValueError(f"{type(model).__name__} has no likelihood: it defines no `log_prob`.")
-    data = datasets.as_dataset(x, y, event_shape=model.event_shape, levels=model.levels, num_classes=model.num_classes)
+    data = datasets.as_dataset(
+        x, y, event_shape=model.event_shape, levels=model.levels, num_classes=model.num_classes,
+        condition_dim=model.condition_dim,
+    )  # fmt: skip
     random = "first" in inspect.signature(model.log_prob).parameters  # a bound, with a stream of noise an example
     values, count, reported = [], 0, time.monotonic()
     with model.averaged():

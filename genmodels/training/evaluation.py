@@ -10,8 +10,9 @@ from genmodels.sampling import fold, make_seed
 def evaluate(model, x, y=None, *, batch_size=256, seed=0) -> dict[str, float]:
     """Means over the examples of every objective's loss and metrics; see `GenerativeModel.evaluate`."""
     data = datasets.as_dataset(
-        x, y, event_shape=model.event_shape, levels=model.levels, num_classes=model.num_classes
-    )
+        x, y, event_shape=model.event_shape, levels=model.levels, num_classes=model.num_classes,
+        condition_dim=model.condition_dim,
+    )  # fmt: skip
     measure = model.__dict__.setdefault("_evaluator", tf.function(_measure(model), reduce_retracing=True))
     seed = make_seed(seed)
     totals, count = {}, 0

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from genmodels import plots
 from genmodels.training import checkpoints
@@ -74,12 +75,21 @@ class RunDirectory:
         writer.writerows(rows)
         write_atomically(self.path / "log.csv", text.getvalue())
 
-    def save_samples(self, model, step, seed):
-        """Draws samples into a picture: 64 images, or 1 000 points. What no picture can show is left out."""
+    def save_samples(self, model, step, seed, conditions=None):
+        """Draws samples into a picture: 64 images, or 1 000 points. What no picture can show is left out.
+
+        Args:
+            model: what to sample.
+            step: training steps done; names the file.
+            seed: of the samples.
+            conditions: `[N, condition_dim]`, the first of which are taken, in turn; None where the model has none.
+        """
         *grid, channels = model.event_shape
         if (grid and channels not in (1, 3)) or (not grid and channels < 2):
             return
-        samples = model.sample(64 if grid else 1000, seed=seed).numpy()
+        num = 64 if grid else 1000
+        labels = None if conditions is None else np.resize(conditions[:num], (num, conditions.shape[1]))
+        samples = model.sample(num, labels=labels, seed=seed).numpy()
         plots.save_samples(self.path / "samples" / f"step-{step:08d}.png", samples, levels=model.levels)
 
     def finished(self, step: int) -> bool:

@@ -122,7 +122,10 @@ class Trainer:
     def fit(self, x, y=None, *, epochs=None, steps=None, validation_data=None):
         """Trains; see `GenerativeModel.fit`."""
         model = self.model
-        expected = {"event_shape": model.event_shape, "levels": model.levels, "num_classes": model.num_classes}
+        expected = {
+            "event_shape": model.event_shape, "levels": model.levels, "num_classes": model.num_classes,
+            "condition_dim": model.condition_dim,
+        }  # fmt: skip
         data = datasets.as_dataset(x, y, **expected)
         self.validation = None
         if validation_data is not None:
@@ -132,6 +135,7 @@ class Trainer:
         self.run = None
         if self.run_dir is not None:
             self.run = RunDirectory(self.run_dir, self._settings(data), self.resume)
+            self.conditions = self._conditions(data)
             if tensorboard_installed():
                 self.callbacks.append(TensorBoardScalars(self.run.path / "tensorboard"))
         self.history = keras.callbacks.History()
@@ -227,7 +231,7 @@ class Trainer:
                 self.run.write_log(self.rows)
                 now = time.monotonic()
                 if now - self.pictured >= self.save_every:
-                    self.run.save_samples(self.model, int(self.step), self.seed_number)
+                    self._picture()
                     self.pictured = time.monotonic()
 
     def _logs(self):
@@ -345,9 +349,20 @@ class Trainer:
         self._results()
 
     def _results(self):
-        self.run.save_samples(self.model, int(self.step), self.seed_number)
+        self._picture()
         self.run.save_model(self.model)
         self.run.write_metrics(self.rows[-1])
+
+    def _picture(self):
+        self.run.save_samples(self.model, int(self.step), self.seed_number, self.conditions)
+
+    def _conditions(self, data):
+        """Condition vectors for the pictures of samples: those of the data, or of a stream's first batch."""
+        if self.model.condition_dim is None:
+            return None  # a model of classes takes them in turn
+        if isinstance(data, datasets.Stream):
+            return next(iter(data.read(self.batch_size, endless=True)))[1].numpy()
+        return data.labels
 
     def _lengths(self, data, epochs, steps):
         """Steps of an epoch and of the whole run."""

@@ -1,0 +1,104 @@
+"""From integers to real numbers in [0, 1): noise within each level, and what it costs.
+
+A density p of real numbers bounds the probability P of integers: with u ~ q(u | x) and y = (x + u) / levels,
+
+    log P(x) ≥ E log p(y) − log q(u | x) − D log levels        (Theis et al. 2016; Ho et al. 2019)
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from genmodels.models.flows.bijections import PACKAGE, Chain, sum_over_event
+from genmodels.models.flows.coupling import Coupling
+from genmodels.models.flows.elementwise import Logit
+from genmodels.models.flows.shapes import Squeeze
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class UniformDequantization(keras.layers.Layer):
+    """q(u | x) is uniform."""
+
+    def __init__(self, *, dtype="float32", name=None):
+        super().__init__(dtype=dtype, name=name, autocast=False)
+
+    def call(self, x, streams):
+        """u in (0, 1), of the shape of x, and log q(u | x) `[B]`.
+
+        Args:
+            x: integers as float32 in [0, 1], `[B, …]`.
+            streams: one random stream an example.
+        """
+        return streams.uniform(x.shape[1:]), tf.zeros_like(sum_over_event(x))
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class VariationalDequantization(keras.layers.Layer):
+    """q(u | x) is a flow itself, of affine couplings that see features of x (Ho et al. 2019, "Flow++").
+
+    u = sigmoid(f(ε; x)) with ε ~ N(0, I): each example's noise takes the shape that the model of the data finds easiest.
+    The bound is tighter than with uniform noise, and learned together with the flow.
+
+    Args:
+        couplings: number of coupling layers.
+        width: filters, or units, of their networks and of the features.
+        dtype: Keras dtype policy of the networks.
+        name: name of the layer.
+    """
+
+    def __init__(self, couplings=4, width=64, *, dtype="float32", name=None):
+        super().__init__(dtype=dtype, name=name, autocast=False)
+        self.couplings, self.width = couplings, width
+
+    def build(self, x_shape):
+        """Creates the features' network and the couplings."""
+        image = len(x_shape) == 4
+        self.squeezed = image and x_shape[1] % 2 == 0 and x_shape[2] % 2 == 0
+        squeeze = [Squeeze()] if self.squeezed else []
+        options = {"width": self.width, "dtype": self.dtype_policy}
+        shape = Chain(squeeze).compute_output_shape(x_shape)
+        features = (*shape[1:-1], self.width)
+        self.features = _features(shape[1:], features, self.dtype_policy)
+        couplings = [Coupling("affine", swap=bool(i % 2), **options) for i in range(self.couplings)]
+        self.flow = Chain([Logit(), *squeeze, *couplings])
+        self.flow.build(x_shape, (None, *features))
+        self.built = True
+
+    def call(self, x, streams):
+        """u in (0, 1), of the shape of x, and log q(u | x) `[B]`.
+
+        Args:
+            x: integers as float32 in [0, 1], `[B, …]`.
+            streams: one random stream an example.
+        """
+        shape = self.flow.compute_output_shape(x.shape)
+        noise = streams.normal(shape[1:])
+        pixels = tf.nn.space_to_depth(x, 2) if self.squeezed else x
+        features = tf.cast(self.features(2.0 * pixels - 1.0), x.dtype)
+        u, log_det = self.flow.inverse_and_log_det(noise, features)
+        log_normal = -0.5 * sum_over_event(noise**2 + math.log(2 * math.pi))
+        return u, log_normal - log_det
+
+
+def _features(input_shape, output_shape, dtype):
+    layers = keras.layers
+    x = inputs = keras.Input(input_shape)
+    for _ in range(2):
+        if len(input_shape) == 3:
+            x = layers.Conv2D(output_shape[-1], 3, padding="same", activation="relu", dtype=dtype)(x)
+        else:
+            x = layers.Dense(output_shape[-1], activation="relu", dtype=dtype)(x)
+    return keras.Model(inputs, x, name="features")
+
+
+NAMES = {"uniform": UniformDequantization, "variational": VariationalDequantization}
+
+
+def get(dequantization, dtype):
+    """The dequantization that a name stands for, or the layer itself."""
+    if isinstance(dequantization, keras.layers.Layer):
+        return dequantization
+    if dequantization not in NAMES:
+        raise ValueError(f"`dequantization` must be one of {', '.join(NAMES)}, or a layer; got {dequantization!r}.")
+    return NAMES[dequantization](dtype=dtype)

@@ -1,0 +1,119 @@
+"""Bijections of each element or channel alone: activation normalization, scaling, logit."""
+
+import keras
+import tensorflow as tf
+
+from genmodels.models.flows.bijections import PACKAGE, Bijection, constant_log_det, positions, sum_over_event
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ActNorm(Bijection):
+    """A scale and a shift for each channel, set by the first training batch so that its outputs have mean 0 and variance 1.
+
+    (Kingma & Dhariwal 2018.) The first call with `training=True` sets them, in eager mode, graphs and XLA; channels
+    that are constant keep their scale.
+    """
+
+    def build(self, x_shape, condition_shape=None):
+        """Creates scale, shift and the mark that they are set."""
+        channels = (x_shape[-1],)
+        self.log_scale = self.add_weight(channels, initializer="zeros", name="log_scale")
+        self.shift = self.add_weight(channels, initializer="zeros", name="shift")
+        # An integer: averages of weights leave it alone.
+        self.initialized = self.add_weight((), initializer="zeros", dtype="int32", trainable=False, name="initialized")
+        self.built = True
+
+    def call(self, x, condition=None, training=False):
+        """`forward_and_log_det`, after the first batch of training has set the weights."""
+        if training:
+            self._initialize(x)
+        return self.forward_and_log_det(x)
+
+    def _initialize(self, x):
+        # Neither a Python flag (Keras builds symbolically) nor tf.cond (XLA) works here: always assign, choose by `done`.
+        mean, variance = tf.nn.moments(tf.stop_gradient(x), list(range(x.shape.rank - 1)))
+        varies = variance > 1e-12 * (1.0 + mean**2)
+        log_scale = tf.where(varies, -0.5 * tf.math.log(tf.where(varies, variance, 1.0)), 0.0)
+        done = self.initialized.value > 0
+        self.log_scale.assign(tf.where(done, self.log_scale.value, log_scale))
+        self.shift.assign(tf.where(done, self.shift.value, -mean * tf.exp(log_scale)))
+        self.initialized.assign(tf.ones_like(self.initialized.value))
+
+    def forward_and_log_det(self, x, condition=None):
+        """z = x exp(s) + t and H·W Σ s."""
+        log_det = positions(x.shape) * tf.reduce_sum(self.log_scale.value)
+        return x * tf.exp(self.log_scale.value) + self.shift.value, constant_log_det(log_det, x)
+
+    def inverse_and_log_det(self, z, condition=None):
+        """x and -H·W Σ s."""
+        log_det = positions(z.shape) * tf.reduce_sum(self.log_scale.value)
+        return (z - self.shift.value) * tf.exp(-self.log_scale.value), constant_log_det(-log_det, z)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Scaling(Bijection):
+    """A learned scale for each element, z = x exp(s): the last layer of NICE (Dinh et al. 2014)."""
+
+    def build(self, x_shape, condition_shape=None):
+        """Creates the scales, 1 at first."""
+        self.log_scale = self.add_weight(x_shape[1:], initializer="zeros", name="log_scale")
+        self.built = True
+
+    def forward_and_log_det(self, x, condition=None):
+        """z and Σ s."""
+        return x * tf.exp(self.log_scale.value), constant_log_det(tf.reduce_sum(self.log_scale.value), x)
+
+    def inverse_and_log_det(self, z, condition=None):
+        """x and -Σ s."""
+        return z * tf.exp(-self.log_scale.value), constant_log_det(-tf.reduce_sum(self.log_scale.value), z)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Logit(Bijection):
+    """The open unit interval to the real line: z = logit(α + (1 − 2 α) x) (Dinh et al. 2016).
+
+    Args:
+        alpha: keeps 0 and 1 away from the infinities; x may then lie in [0, 1].
+        dtype: Keras dtype policy.
+        name: name of the layer.
+    """
+
+    def __init__(self, alpha=0.0, *, dtype="float32", name=None):
+        super().__init__(dtype=dtype, name=name)
+        if not 0 <= alpha < 0.5:
+            raise ValueError(f"`alpha` must be at least 0 and below 0.5; got {alpha}.")
+        self.alpha = alpha
+
+    def forward_and_log_det(self, x, condition=None):
+        """z and Σ log dz/dx."""
+        p = self.alpha + (1.0 - 2.0 * self.alpha) * x
+        z = tf.math.log(p) - tf.math.log1p(-p)
+        return z, sum_over_event(tf.nn.softplus(z) + tf.nn.softplus(-z) + tf.math.log(1.0 - 2.0 * self.alpha))
+
+    def inverse_and_log_det(self, z, condition=None):
+        """x and Σ log dx/dz."""
+        x = (tf.sigmoid(z) - self.alpha) / (1.0 - 2.0 * self.alpha)
+        return x, -sum_over_event(tf.nn.softplus(z) + tf.nn.softplus(-z) + tf.math.log(1.0 - 2.0 * self.alpha))
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Shift(Bijection):
+    """z = x + shift, a constant.
+
+    Args:
+        shift: the constant.
+        dtype: Keras dtype policy.
+        name: name of the layer.
+    """
+
+    def __init__(self, shift, *, dtype="float32", name=None):
+        super().__init__(dtype=dtype, name=name)
+        self.shift = float(shift)
+
+    def forward_and_log_det(self, x, condition=None):
+        """z and zeros."""
+        return x + self.shift, constant_log_det(0.0, x)
+
+    def inverse_and_log_det(self, z, condition=None):
+        """x and zeros."""
+        return z - self.shift, constant_log_det(0.0, z)
