@@ -8,12 +8,15 @@ from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models import flows
 from genmodels.models.autoencoders import VAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
-from genmodels.models.flows import Glow, NormalizingFlow
+from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
 from genmodels.training.run_directory import load_model
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "IAF",
+    "MAF",
+    "NICE",
     "VAE",
     "AutoregressiveModel",
     "Batch",
@@ -23,11 +26,13 @@ __all__ = [
     "Glow",
     "LatentModel",
     "LikelihoodModel",
+    "NeuralSplineFlow",
     "NormalizingFlow",
     "Objective",
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
+    "RealNVP",
     "cli",
     "data",
     "evaluation",

@@ -35,11 +35,11 @@ def main(
     num_samples: int = typer.Option(1, help="Draws of the dequantization noise an example in the bound at the end."),
     seed: int = 0,
 ):
-    """Trains on nine tenths of the training pictures, validates on the rest, and prints the bound on the test pictures."""
+    """Trains on nine tenths of the training pictures, validates on the rest, and prints the bound on the test set."""
     started = time.monotonic()
     keras.utils.set_random_seed(seed)
     train, valid, test = gm.load_data(data, validation=True)
-    # With the logit the black and the white of MNIST start as broad as its grays; without, training is many times slower.
+    # With the logit the black and the white of MNIST start as broad as its grays; without, training is far slower.
     model = gm.Glow(
         train.event_shape, levels=train.levels, steps=steps, width=width, transform=transform, logit=1e-6,
         dequantization=dequantization, dtype=precision,

@@ -77,7 +77,7 @@ def interpolate(model, start, end, *, steps=8, method="auto", labels=None):
         steps: frames a path, an integer ≥ 2; the first and last are exactly the decoded `start` and `end`.
         method: "lerp", "slerp", or "auto": "slerp" where the model's prior is a shell around the origin, as a
             normal one in many dimensions is, and a straight path would leave it; otherwise "lerp".
-        labels: one for each path, [B], for class-conditional models.
+        labels: one for each path, [B], or condition vectors [B, C], for conditional models.
 
     Returns:
         float32 [B, steps, *event_shape], in the data's units.
@@ -120,7 +120,7 @@ def interpolate_examples(model, x_start, x_end, *, steps=8, method="auto", label
         x_end: examples, the same shape.
         steps: frames a path, an integer ≥ 2; the first and last are the reconstructions of the examples.
         method: "lerp", "slerp" or "auto", as in `interpolate`.
-        labels: one for each path, [B], for class-conditional models.
+        labels: one for each path, [B], or condition vectors [B, C], for conditional models.
 
     Returns:
         float32 [B, steps, *event_shape], in the data's units.
@@ -172,7 +172,7 @@ def _checked_labels(labels, paths):
     if labels is None:
         return None
     labels = tf.convert_to_tensor(labels)
-    if labels.shape != [paths]:
+    if labels.shape.rank not in (1, 2) or labels.shape[0] != paths:  # classes, or condition vectors
         raise ValueError(f"`labels` must be of shape [{paths}], one for each path; got [{_listed(labels.shape)}].")
     return labels
 

@@ -123,7 +123,7 @@ class Chain(Bijection):
 
     def forward_and_log_det(self, x, condition=None):
         """z and log |det ∂z/∂x|."""
-        total = tf.zeros_like(x[(slice(None), *[0] * (x.shape.rank - 1))])  # [B]
+        total = constant_log_det(0.0, x)
         for part in self.parts:
             x, log_det = part(x, condition)  # the layer's call: `training` reaches what is inside
             total += log_det
@@ -131,7 +131,7 @@ class Chain(Bijection):
 
     def inverse_and_log_det(self, z, condition=None):
         """x and log |det ∂x/∂z|."""
-        total = tf.zeros_like(z[(slice(None), *[0] * (z.shape.rank - 1))])
+        total = constant_log_det(0.0, z)
         for part in reversed(self.parts):
             z, log_det = part.inverse_and_log_det(z, condition)
             total += log_det
@@ -148,8 +148,8 @@ class Chain(Bijection):
 class Inverse(Bijection):
     """A bijection turned around: its data are the latents of the one inside.
 
-    A flow that is fast to sample and slow to score, or the other way round, changes places by it. The shape of z must be
-    that of x.
+    A flow that is fast to sample and slow to score, or the other way round, changes places by it. The shape of z must
+    be that of x.
 
     Args:
         bijection: the one to turn around.

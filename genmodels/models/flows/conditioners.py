@@ -47,7 +47,8 @@ def _convolutional(input_shape, output_shape, condition_shape, width, depth, dty
         if len(condition_shape) == 3:
             x = layers.Concatenate(dtype=dtype)([x, condition])
         else:
-            bias = layers.Reshape((1, 1, width), dtype=dtype)(layers.Dense(width, use_bias=False, dtype=dtype)(condition))
+            bias = layers.Dense(width, use_bias=False, dtype=dtype)(condition)
+            bias = layers.Reshape((1, 1, width), dtype=dtype)(bias)
     for index in range(depth):
         x = layers.Conv2D(width, 1 if index else 3, padding="same", kernel_initializer="he_normal", dtype=dtype)(x)
         if bias is not None and index == 0:

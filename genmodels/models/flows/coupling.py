@@ -7,6 +7,7 @@ from genmodels import networks
 from genmodels.models.flows import transforms
 from genmodels.models.flows.bijections import PACKAGE, Bijection, sum_over_event
 from genmodels.models.flows.conditioners import conditioner
+from genmodels.settings import checked_count
 
 MASKS = ("halves", "checkerboard")
 
@@ -22,9 +23,9 @@ class Coupling(Bijection):
         swap: exchange the roles of the two parts.
         width: units, or filters, of the default network's hidden layers.
         depth: its hidden layers.
-        network: a Keras model of one's own, from x_a (and the condition, as second input) to the transform's parameters:
-            `[…, elements of x_b * transform.parameters]` on the last axis. With a checkerboard its input is the whole
-            image with zeros in place of x_b, its output that of every pixel.
+        network: a Keras model of one's own, from x_a (and the condition, as second input) to the transform's
+            parameters, `[…, elements of x_b * transform.parameters]` on the last axis. With a checkerboard its input is
+            the whole image with zeros in place of x_b, its output that of every pixel.
         dtype: Keras dtype policy of the network; the bijection itself computes in float32.
         name: name of the layer.
 
@@ -44,7 +45,8 @@ class Coupling(Bijection):
         if mask not in MASKS:
             raise ValueError(f"`mask` must be one of {', '.join(MASKS)}; got {mask!r}.")
         self.transform = transforms.get(transform)
-        self.mask, self.swap, self.width, self.depth, self.network = mask, swap, width, depth, network
+        self.mask, self.swap, self.network = mask, swap, network
+        self.width, self.depth = checked_count("width", width, 1), checked_count("depth", depth, 0)
 
     def build(self, x_shape, condition_shape=None):
         """Creates the network, or checks the given one."""
@@ -54,11 +56,14 @@ class Coupling(Bijection):
             if len(grid) != 2:
                 raise ValueError(f"a checkerboard is of images [B, H, W, C]; got shape {tuple(x_shape)}.")
             inputs, outputs = (*grid, last), (*grid, last * self.transform.parameters)
+        elif grid and not self.kept:
+            raise ValueError(f"one channel has no halves: squeeze it, or take a checkerboard; got {tuple(x_shape)}.")
         else:
             inputs, outputs = (*grid, self.kept), (*grid, (last - self.kept) * self.transform.parameters)
         condition = () if condition_shape is None else (tuple(condition_shape[1:]),)
         if self.network is None:
-            self.network = conditioner(inputs, outputs, *condition, width=self.width, depth=self.depth, dtype=self.dtype_policy)
+            options = {"width": self.width, "depth": self.depth, "dtype": self.dtype_policy}
+            self.network = conditioner(inputs, outputs, *condition, **options)
         else:
             networks.check("network", self.network, (inputs, *condition), outputs)
         self.built = True

@@ -37,8 +37,8 @@ class UniformDequantization(keras.layers.Layer):
 class VariationalDequantization(keras.layers.Layer):
     """q(u | x) is a flow itself, of affine couplings that see features of x (Ho et al. 2019, "Flow++").
 
-    u = sigmoid(f(ε; x)) with ε ~ N(0, I): each example's noise takes the shape that the model of the data finds easiest.
-    The bound is tighter than with uniform noise, and learned together with the flow.
+    u = sigmoid(f(ε; x)) with ε ~ N(0, I): each example's noise takes the shape that the model of the data finds
+    easiest. The bound is tighter than with uniform noise, and learned together with the flow.
 
     Args:
         couplings: number of coupling layers.

@@ -1,5 +1,7 @@
 """Bijections of each element or channel alone: activation normalization, scaling, logit."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -8,10 +10,10 @@ from genmodels.models.flows.bijections import PACKAGE, Bijection, constant_log_d
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class ActNorm(Bijection):
-    """A scale and a shift for each channel, set by the first training batch so that its outputs have mean 0 and variance 1.
+    """A scale and a shift for each channel (Kingma & Dhariwal 2018), set by the first batch that it is trained on.
 
-    (Kingma & Dhariwal 2018.) The first call with `training=True` sets them, in eager mode, graphs and XLA; channels
-    that are constant keep their scale.
+    The first call with `training=True` sets them so that its outputs have mean 0 and variance 1, in eager mode, graphs
+    and XLA; channels that are constant keep their scale.
     """
 
     def build(self, x_shape, condition_shape=None):
@@ -30,8 +32,11 @@ class ActNorm(Bijection):
         return self.forward_and_log_det(x)
 
     def _initialize(self, x):
-        # Neither a Python flag (Keras builds symbolically) nor tf.cond (XLA) works here: always assign, choose by `done`.
-        mean, variance = tf.nn.moments(tf.stop_gradient(x), list(range(x.shape.rank - 1)))
+        # Neither a Python flag (Keras builds symbolically) nor tf.cond (XLA) works: always assign, choose by `done`.
+        x = tf.stop_gradient(x)
+        first = x[(0,) * (x.shape.rank - 1)]  # [C]; without it the variance of a large constant is rounding, not 0
+        mean, variance = tf.nn.moments(x - first, list(range(x.shape.rank - 1)))
+        mean += first
         varies = variance > 1e-12 * (1.0 + mean**2)
         log_scale = tf.where(varies, -0.5 * tf.math.log(tf.where(varies, variance, 1.0)), 0.0)
         done = self.initialized.value > 0
@@ -88,12 +93,12 @@ class Logit(Bijection):
         """z and Σ log dz/dx."""
         p = self.alpha + (1.0 - 2.0 * self.alpha) * x
         z = tf.math.log(p) - tf.math.log1p(-p)
-        return z, sum_over_event(tf.nn.softplus(z) + tf.nn.softplus(-z) + tf.math.log(1.0 - 2.0 * self.alpha))
+        return z, sum_over_event(tf.nn.softplus(z) + tf.nn.softplus(-z) + math.log(1.0 - 2.0 * self.alpha))
 
     def inverse_and_log_det(self, z, condition=None):
         """x and Σ log dx/dz."""
         x = (tf.sigmoid(z) - self.alpha) / (1.0 - 2.0 * self.alpha)
-        return x, -sum_over_event(tf.nn.softplus(z) + tf.nn.softplus(-z) + tf.math.log(1.0 - 2.0 * self.alpha))
+        return x, -sum_over_event(tf.nn.softplus(z) + tf.nn.softplus(-z) + math.log(1.0 - 2.0 * self.alpha))
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

@@ -21,9 +21,9 @@ PRIORS = ("normal", "logistic")
 class NormalizingFlow(LikelihoodModel, LatentModel):
     """log p(x) = log p(f(x)) + log |det ∂f/∂x| for an invertible network f and a simple prior of z = f(x).
 
-    This class takes any bijection; `RealNVP`, `Glow` and their kin bring theirs. Real-valued data (`levels=None`) have an
-    exact density. Integers are dequantized: noise within each level makes them real, and `log_prob` is a lower bound of the
-    log-probability of the integers, the dequantization bound (Theis et al. 2016).
+    This class takes any bijection; `RealNVP`, `Glow` and their kin bring theirs. Real-valued data (`levels=None`) have
+    an exact density. Integers are dequantized: noise within each level makes them real, and `log_prob` is a lower bound
+    of the log-probability of the integers, the dequantization bound (Theis et al. 2016).
 
     Logged, in nats an example: `nll` of real-valued data; of integers `nll_bound`, and `bits_per_dim_bound`.
 
@@ -44,8 +44,8 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
 
     Example:
         >>> import genmodels as gm
-        >>> chain = gm.flows.Chain([gm.flows.ActNorm(), gm.flows.Coupling("spline"), gm.flows.Coupling("spline", swap=True)])
-        >>> model = gm.NormalizingFlow((2,), chain, levels=None)
+        >>> parts = [gm.flows.ActNorm(), gm.flows.Coupling("affine"), gm.flows.Coupling("affine", swap=True)]
+        >>> model = gm.NormalizingFlow((2,), gm.flows.Chain(parts), levels=None)
         >>> model.log_prob(tf.zeros([5, 2])).shape, model.sample(3).shape
         (TensorShape([5]), TensorShape([3, 2]))
     """
@@ -124,10 +124,10 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         return -0.5 * sum_over_event(z**2 + math.log(2 * math.pi))
 
     def log_prob(self, x, labels=None, *, num_samples=1, seed=0, first=0):
-        """Log-likelihood of the data as given, `[B]` nats: exact for real numbers, the dequantization bound for integers.
+        """Log-likelihood of the data as given, `[B]` nats: exact for real numbers, a dequantization bound for integers.
 
-        The bound averages over draws of the noise inside the logarithm, log 1/k Σ p(y_i) / q(u_i | x), and rises towards
-        log P(x) with k = `num_samples`.
+        The bound averages over draws of the noise inside the logarithm, log 1/k Σ p(y_i) / q(u_i | x), and rises
+        towards log P(x) with k = `num_samples`.
 
         Args:
             x: examples `[B, *event_shape]` in the data's units.
@@ -166,7 +166,7 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         return tf.math.log(uniform) - tf.math.log1p(-uniform)
 
     def encode(self, x, labels=None):
-        """The latents z = f(x), `[B, dimensions]`, those of all levels in one vector; integers at the middle of their level.
+        """The latents z = f(x) in one vector, `[B, dimensions]`; of integers, those of the middle of their level.
 
         Args:
             x: examples `[B, *event_shape]` in the data's units.
@@ -186,7 +186,8 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
 
         Args:
             z: latents `[B, dimensions]`.
-            labels: `[B]` class labels, or condition vectors, of a conditional model; None takes the classes in turn.
+            labels: `[B]` class labels, or condition vectors, of a conditional model; None takes the classes in turn,
+                and is refused where vectors are needed.
         """
         z = tf.cast(z, tf.float32)
         if z.shape[1:] != self.latent_shape:

@@ -8,8 +8,8 @@ import tensorflow as tf
 def fused(function):
     """A function of tensors that XLA compiles inside an ordinary graph, and its gradient too; op by op in eager mode.
 
-    A spline takes some sixty small operations: outside XLA each reads and writes the memory once more. The backward kernel
-    computes the forward values anew in place of reading them. Each shape is compiled once.
+    A spline takes some sixty small operations: outside XLA each reads and writes the memory once more. The backward
+    kernel computes the forward values anew in place of reading them. Each shape is compiled once.
 
     Args:
         function: `(*tensors, **settings)` to one tensor or a tuple of them; settings are hashable.

@@ -27,6 +27,7 @@ class Glow(NormalizingFlow):
         width: filters of the hidden layers of the couplings' networks.
         depth: hidden layers of these networks.
         transform: of the couplings: "affine" as in the paper, "additive", "spline", or an object of `genmodels.flows`.
+        logit: α of the logit that integers pass first; None for none, as in the paper.
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
         dequantization: "uniform", "variational", or a layer of `genmodels.flows`.
@@ -43,8 +44,8 @@ class Glow(NormalizingFlow):
     """
 
     def __init__(
-        self, event_shape, *, levels=256, steps=16, scales=None, width=128, depth=2, transform="affine", logit=None, num_classes=None,
-        condition_dim=None, dequantization="uniform", dtype=None, name=None,
+        self, event_shape, *, levels=256, steps=16, scales=None, width=128, depth=2, transform="affine", logit=None,
+        num_classes=None, condition_dim=None, dequantization="uniform", dtype=None, name=None,
     ):  # fmt: skip
         steps = checked_count("steps", steps, 1)
         scales = checked_scales(event_shape, scales)

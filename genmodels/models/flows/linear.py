@@ -12,8 +12,8 @@ from genmodels.models.flows.bijections import PACKAGE, Bijection, constant_log_d
 class InvertibleLinear(Bijection):
     """An invertible 1×1 convolution, or a linear map of vectors: z = W x for each pixel (Kingma & Dhariwal 2018).
 
-    W = P L (U + diag(s)) with a fixed permutation P, L unit lower and U strictly upper triangular, so that log |det W| is
-    Σ log |s|. W starts as a random rotation.
+    W = P L (U + diag(s)) with a fixed permutation P, L unit lower and U strictly upper triangular, so that log |det W|
+    is Σ log |s|. W starts as a random rotation.
 
     Example:
         >>> import genmodels as gm

@@ -27,7 +27,7 @@ class MAF(NormalizingFlow):
         width: units of the hidden layers of each network; None for D, and at least 128.
         depth: hidden layers of each network.
         transform: "affine" as in the paper, "additive", "spline", or an object of `genmodels.flows`.
-        alpha: of the pixels' logit; the paper has 1e-6 for MNIST and 0.05 for CIFAR-10.
+        logit: α of the logit that integers pass first; the paper has 1e-6 for MNIST and 0.05 for CIFAR-10.
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
         dequantization: "uniform", "variational", or a layer of `genmodels.flows`.
@@ -43,14 +43,14 @@ class MAF(NormalizingFlow):
     """
 
     def __init__(
-        self, event_shape, *, levels=256, layers=5, width=None, depth=2, transform="affine", alpha=0.05,
+        self, event_shape, *, levels=256, layers=5, width=None, depth=2, transform="affine", logit=0.05,
         num_classes=None, condition_dim=None, dequantization="uniform", dtype=None, name=None,
     ):  # fmt: skip
         layers = checked_count("layers", layers, 1)
         width = checked_count("width", width, 1, "None for D, and at least 128")
         width = width or max(128, math.prod(checked_shape(event_shape)))
         policy = keras.dtype_policies.get(dtype)
-        parts = [Flatten()] if levels is None else [Flatten(), Logit(alpha)]
+        parts = [Flatten()] if levels is None else [Flatten(), Logit(logit)]
         for index in range(layers):
             layer = MaskedAutoregressive(transform, width=width, depth=depth, dtype=policy)
             parts += [Permutation("reverse")] if index else []

@@ -87,7 +87,7 @@ class Permutation(Bijection):
         if sorted(order.tolist()) != list(range(count)):
             raise ValueError(f"`order` must be a permutation of 0 … {count - 1}; got {self.order!r}.")
         self.indices = self.add_weight(
-            (count,), initializer=lambda shape, dtype: order.astype("int32"), dtype="int32", trainable=False, name="order"
+            (count,), initializer=lambda shape, dtype: order.astype(dtype), dtype="int32", trainable=False, name="order"
         )
         self.built = True
 

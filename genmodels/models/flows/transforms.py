@@ -1,5 +1,8 @@
 """Elementwise maps with given parameters: what couplings and masked autoregressive layers apply to each element."""
 
+import math
+import numbers
+
 import keras
 import tensorflow as tf
 
@@ -61,7 +64,7 @@ class Affine(Transform):
     parameters = 2
 
     def __init__(self, bound=3.0):
-        self.bound = bound
+        self.bound = checked_bound(bound)
 
     def forward(self, x, raw):
         """z and s."""
@@ -91,9 +94,7 @@ class Spline(Transform):
         self.bins = checked_count("bins", bins, 2)
         if self.bins * MIN_SIZE >= 1:
             raise ValueError(f"`bins` must be below {1 / MIN_SIZE:.0f}; got {bins}.")
-        if not bound > 0:
-            raise ValueError(f"`bound` must be above 0; got {bound}.")
-        self.bound = bound
+        self.bound = checked_bound(bound)
 
     @property
     def parameters(self):
@@ -125,6 +126,13 @@ def _spline(x, raw, *, bins, bound, inverse):
 
 
 NAMES = {"additive": Additive, "affine": Affine, "spline": Spline}
+
+
+def checked_bound(bound) -> float:
+    """A finite number above 0, or a ValueError."""
+    if isinstance(bound, bool) or not isinstance(bound, numbers.Real) or not 0 < bound < math.inf:
+        raise ValueError(f"`bound` must be a finite number above 0; got {bound!r}.")
+    return float(bound)
 
 
 def get(transform) -> Transform:
