@@ -1,4 +1,4 @@
-"""Figures: training curves and points in the plane."""
+"""Figures: training curves, points and densities in the plane."""
 
 import csv
 import math
@@ -9,6 +9,7 @@ import numpy as np
 from genmodels import images
 
 _AXES = ("step", "epoch", "row", "seconds")  # columns of a log that are no metrics
+_CELLS = {"histogram": 80, "density": 200}  # of the pictures of densities, a side
 
 
 def read_log(path):
@@ -114,12 +115,9 @@ def save_points(path, points, data=None):
         ...     save_points(folder + "/points.png", points).name
         'points.png'
     """
-    panels = {"samples": np.asarray(points)}
+    panels = {"samples": _checked_points("samples", points)}
     if data is not None:
-        panels = {"data": np.asarray(data), **panels}
-    for name, cloud in panels.items():
-        if cloud.ndim != 2 or cloud.shape[1] != 2 or not len(cloud):
-            raise ValueError(f"The {name} must be points in the plane, [N, 2], not empty; got {cloud.shape}.")
+        panels = {"data": _checked_points("data", data), **panels}
     figure = _figure(4 * len(panels), 4)
     first = next(iter(panels.values()))
     low, high = first.min(axis=0), first.max(axis=0)
@@ -135,6 +133,51 @@ def save_points(path, points, data=None):
             ylim=(low[1] - margin, high[1] + margin),
         )
         panel.scatter(*cloud.T, s=min(10, 5000 / len(cloud)), alpha=0.5, linewidths=0)
+    return _save(figure, path)
+
+
+def save_densities(path, columns):
+    """Draws densities in the plane, a column each: points as histograms, functions as pictures of exp(log-density).
+
+    Histograms are scaled to densities. The panels of a column show the same square, that of its first points, in the
+    same colours.
+
+    Args:
+        path: an image file, its format by its ending (.png, .pdf, .svg); missing folders are made.
+        columns: a dict from title to a column, which is a dict from name to panel; all columns name the same panels.
+            A panel is points `[N, 2]`, or a function of points `[M, 2]` float32 to log-densities `[M]`, nats. The
+            first panel is points.
+
+    Returns:
+        The `pathlib.Path` written.
+
+    Raises:
+        ValueError: columns of different panels, or none; points or values of a function of another shape.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from genmodels.plots import save_densities
+        >>> points = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> column = {"data": points, "model": lambda x: -0.5 * (x**2).sum(1) - np.log(2 * np.pi)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_densities(folder + "/densities.png", {"normal": column}).name
+        'densities.png'
+    """
+    names = [list(column) for column in columns.values()]
+    if not names or not names[0] or any(other != names[0] for other in names):
+        raise ValueError(f"`columns` must be dicts of the same panels, at least one; got {names}.")
+    figure = _figure(2 * len(columns), 2 * len(names[0]) + 0.5)
+    panels = figure.subplots(len(names[0]), len(columns), squeeze=False)
+    for place, (title, column) in enumerate(columns.items()):
+        low, high = _square(_checked_points(names[0][0], column[names[0][0]]))
+        pictures = [_density(name, panel, low, high) for name, panel in column.items()]
+        # The lowest of the peaks: one spike of a bad model would darken all the rest.
+        top = min((picture.max() for picture in pictures if picture.any()), default=1.0)
+        for row, picture in enumerate(pictures):
+            panel = panels[row, place]
+            extent = (low[0], high[0], low[1], high[1])
+            panel.imshow(picture, extent=extent, vmin=0, vmax=top, origin="lower", cmap="magma")
+            panel.set(xticks=[], yticks=[], title="" if row else title, ylabel="" if place else names[0][row])
     return _save(figure, path)
 
 
@@ -169,6 +212,37 @@ def save_samples(path, samples, *, levels, columns=None):
     if samples.ndim != 4:
         raise ValueError(f"`samples` must be images [N, H, W, C] or points [N, 2 or more]; got {samples.shape}.")
     return images.save_grid(path, samples, levels=levels, columns=columns)
+
+
+def _checked_points(name, points):
+    points = np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        raise ValueError(f"The {name} must be points in the plane, [N, 2], not empty; got {points.shape}.")
+    return points
+
+
+def _square(points):
+    """The corners of a square around points, with a margin."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"The first panel's points must be finite; they reach from {low} to {high}.")
+    half = 0.55 * max(high - low) or 1.0
+    return (low + high) / 2 - half, (low + high) / 2 + half
+
+
+def _density(name, panel, low, high):
+    """A density on a grid, [y, x]: a histogram of points, or a function at the middles of the cells."""
+    cells = _CELLS["density" if callable(panel) else "histogram"]
+    x, y = edges = np.linspace(low, high, cells + 1).T
+    if not callable(panel):
+        points = _checked_points(name, panel)
+        counts, *_ = np.histogram2d(*points.T, bins=edges)
+        return counts.T / (len(points) * (x[1] - x[0]) * (y[1] - y[0]))
+    middles = np.meshgrid((x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2)
+    logs = np.asarray(panel(np.stack(middles, -1).reshape(-1, 2).astype(np.float32)))
+    if logs.shape != (cells**2,):
+        raise ValueError(f"The {name} must give a log-density a point, ({cells**2},); got {logs.shape}.")
+    return np.exp(logs.astype(np.float64)).reshape(cells, cells)
 
 
 def _figure(width, height):

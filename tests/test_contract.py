@@ -18,6 +18,7 @@ LABELS = np.arange(64) % 3
 NOISE = {"pixel_noise": True}
 RGB = toys.images(64, (4, 4, 3), 256)
 SMALL = {"filters": 8, "blocks": 1}
+NARROW = {"width": 8, "depth": 1}
 MODELS = {
     "vae": (lambda: vae(), IMAGES, None, NOISE),
     "vae-conditional": (lambda: vae(num_classes=3), IMAGES, LABELS, NOISE),
@@ -37,6 +38,17 @@ MODELS = {
     "pixelrnn-row": (lambda: gm.PixelRNN((4, 4, 3), kind="row", filters=4, layers=1), RGB, None, {}),
     "pixelrnn-diagonal": (lambda: gm.PixelRNN((4, 4, 3), kind="diagonal", filters=4, layers=1), RGB, None, {}),
     "autoregressive-own": (lambda: own_autoregressive(), IMAGES, None, {}),
+    "realnvp-points": (lambda: gm.RealNVP((2,), levels=None, layers=2, **NARROW), toys.points(), None, {}),
+    "glow": (
+        lambda: gm.Glow((4, 4, 1), levels=17, steps=1, num_classes=3, dequantization=noise(), **NARROW),
+        toys.images(64, (4, 4, 1)),
+        LABELS,
+        {},
+    ),
+    "maf": (lambda: gm.MAF((2,), levels=None, layers=2, **NARROW), toys.points(), None, {}),
+    "spline-flow": (
+        lambda: gm.NeuralSplineFlow((2,), levels=None, layers=2, bins=4, **NARROW), toys.points(), None, {}
+    ),
     "toy-wgan": (toys.ToyWGAN, toys.points(), None, {}),
     "toy-mean": (toys.Mean, toys.points(), None, {}),
 }
@@ -44,6 +56,10 @@ MODELS = {
 
 def vae(event_shape=(8, 8, 1), levels=17, architecture="mlp", **options):
     return gm.VAE(event_shape, levels=levels, latent_dim=3, architecture=architecture, **options)
+
+
+def noise():
+    return gm.flows.VariationalDequantization(couplings=1, width=8)
 
 
 def own_autoregressive():

@@ -121,13 +121,18 @@ class Chain(Bijection):
             x_shape = part.compute_output_shape(x_shape)
         self.built = True
 
-    def forward_and_log_det(self, x, condition=None):
-        """z and log |det ∂z/∂x|."""
+    def call(self, x, condition=None, training=None):
+        """`forward_and_log_det`, part by part."""
         total = constant_log_det(0.0, x)
         for part in self.parts:
-            x, log_det = part(x, condition)  # the layer's call: `training` reaches what is inside
+            # Told to each: one that calls its network with training=False would else turn the rest to inference too.
+            x, log_det = part(x, condition, training=training)
             total += log_det
         return x, total
+
+    def forward_and_log_det(self, x, condition=None):
+        """z and log |det ∂z/∂x|."""
+        return self.call(x, condition)
 
     def inverse_and_log_det(self, z, condition=None):
         """x and log |det ∂x/∂z|."""

@@ -5,8 +5,6 @@ A density p of real numbers bounds the probability P of integers: with u ~ q(u |
     log P(x) ≥ E log p(y) − log q(u | x) − D log levels        (Theis et al. 2016; Ho et al. 2019)
 """
 
-import math
-
 import keras
 import tensorflow as tf
 
@@ -32,13 +30,17 @@ class UniformDequantization(keras.layers.Layer):
         """
         return streams.uniform(x.shape[1:]), tf.zeros_like(sum_over_event(x))
 
+    def get_config(self):
+        """The constructor's arguments."""
+        return _config(self)
+
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class VariationalDequantization(keras.layers.Layer):
     """q(u | x) is a flow itself, of affine couplings that see features of x (Ho et al. 2019, "Flow++").
 
-    u = sigmoid(f(ε; x)) with ε ~ N(0, I): each example's noise takes the shape that the model of the data finds
-    easiest. The bound is tighter than with uniform noise, and learned together with the flow.
+    u = sigmoid(f(ε; x)) with logistic ε: each example's noise takes the shape that the model of the data finds easiest.
+    The bound is tighter than with uniform noise, from which it starts, and is learned together with the flow.
 
     Args:
         couplings: number of coupling layers.
@@ -60,7 +62,8 @@ class VariationalDequantization(keras.layers.Layer):
         shape = Chain(squeeze).compute_output_shape(x_shape)
         features = (*shape[1:-1], self.width)
         self.features = _features(shape[1:], features, self.dtype_policy)
-        couplings = [Coupling("affine", swap=bool(i % 2), **options) for i in range(self.couplings)]
+        mask = "checkerboard" if image and not self.squeezed else "halves"
+        couplings = [Coupling("affine", mask=mask, swap=bool(i % 2), **options) for i in range(self.couplings)]
         self.flow = Chain([Logit(), *squeeze, *couplings])
         self.flow.build(x_shape, (None, *features))
         self.built = True
@@ -73,12 +76,23 @@ class VariationalDequantization(keras.layers.Layer):
             streams: one random stream an example.
         """
         shape = self.flow.compute_output_shape(x.shape)
-        noise = streams.normal(shape[1:])
+        # Logistic, not normal: training starts from uniform noise, and q has the tails that the edges of a level need.
+        uniform = streams.uniform(shape[1:])
+        noise = tf.math.log(uniform) - tf.math.log1p(-uniform)
         pixels = tf.nn.space_to_depth(x, 2) if self.squeezed else x
         features = tf.cast(self.features(2.0 * pixels - 1.0), x.dtype)
         u, log_det = self.flow.inverse_and_log_det(noise, features)
-        log_normal = -0.5 * sum_over_event(noise**2 + math.log(2 * math.pi))
-        return u, log_normal - log_det
+        log_logistic = -sum_over_event(tf.nn.softplus(noise) + tf.nn.softplus(-noise))
+        return u, log_logistic - log_det
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**_config(self), "couplings": self.couplings, "width": self.width}
+
+
+def _config(layer):
+    # Without what Keras adds of its own, such as `trainable`, which these constructors do not take.
+    return {"dtype": keras.dtype_policies.serialize(layer.dtype_policy), "name": layer.name}
 
 
 def _features(input_shape, output_shape, dtype):

@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from genmodels.models.flows.bijections import PACKAGE, Bijection, constant_log_det, positions, sum_over_event
+from genmodels.models.flows.bijections import PACKAGE, Bijection, Chain, constant_log_det, positions, sum_over_event
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -99,6 +99,24 @@ class Logit(Bijection):
         """x and Σ log dx/dz."""
         x = (tf.sigmoid(z) - self.alpha) / (1.0 - 2.0 * self.alpha)
         return x, -sum_over_event(tf.nn.softplus(z) + tf.nn.softplus(-z) + math.log(1.0 - 2.0 * self.alpha))
+
+
+def unit_interval(flow, levels, logit) -> Bijection:
+    """A flow of real numbers as one of the model's data: integers, scaled to [0, 1], pass a logit first or are centred.
+
+    Args:
+        flow: the flow.
+        levels: number of pixel values; None for real numbers, which are left alone.
+        logit: α of the logit, or None to subtract ½.
+
+    Raises:
+        ValueError: for an α that is not between 0 and ½.
+    """
+    if logit is not None and not 0 < logit < 0.5:
+        raise ValueError(f"`logit` must be above 0 and below 0.5, or None for no logit; got {logit!r}.")
+    if levels is None:
+        return flow
+    return Chain([Shift(-0.5) if logit is None else Logit(logit), flow])
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

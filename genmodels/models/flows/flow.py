@@ -86,8 +86,9 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
                 self.dequantization.build(shape)
 
     def default_optimizers(self):
-        """Adam with a rate of 0.001."""
-        return {"model": keras.optimizers.Adam(1e-3)}
+        """Adam whose rate rises from 0 to 0.001 over 500 updates: layers that start at zero would leap all at once."""
+        rate = keras.optimizers.schedules.PolynomialDecay(0.0, 500, end_learning_rate=1e-3)
+        return {"model": keras.optimizers.Adam(rate)}
 
     def objectives(self):
         """One: the negative log-likelihood, or its bound."""
@@ -210,6 +211,7 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         Returns:
             `[num, *event_shape]` float32.
         """
-        if not isinstance(temperature, numbers.Real) or not 0 <= temperature < math.inf:
+        number = isinstance(temperature, numbers.Real) and not isinstance(temperature, bool)
+        if not number or not 0 <= temperature < math.inf:
             raise ValueError(f"`temperature` must be a finite number of at least 0; got {temperature!r}.")
         return self._decode(temperature * self.latents(streams), labels)

@@ -5,7 +5,7 @@ import math
 import keras
 
 from genmodels.models.flows.bijections import PACKAGE, Chain, Inverse
-from genmodels.models.flows.elementwise import ActNorm, Logit
+from genmodels.models.flows.elementwise import ActNorm, unit_interval
 from genmodels.models.flows.flow import NormalizingFlow
 from genmodels.models.flows.masked import MaskedAutoregressive
 from genmodels.models.flows.shapes import Flatten, Permutation
@@ -50,14 +50,14 @@ class MAF(NormalizingFlow):
         width = checked_count("width", width, 1, "None for D, and at least 128")
         width = width or max(128, math.prod(checked_shape(event_shape)))
         policy = keras.dtype_policies.get(dtype)
-        parts = [Flatten()] if levels is None else [Flatten(), Logit(logit)]
+        parts = [Flatten()]
         for index in range(layers):
             layer = MaskedAutoregressive(transform, width=width, depth=depth, dtype=policy)
             parts += [Permutation("reverse")] if index else []
             parts += [ActNorm(), self._directed(layer)]
         super().__init__(
-            event_shape, Chain(parts), levels=levels, num_classes=num_classes, condition_dim=condition_dim,
-            dequantization=dequantization, dtype=dtype, name=name,
+            event_shape, unit_interval(Chain(parts), levels, logit), levels=levels, num_classes=num_classes,
+            condition_dim=condition_dim, dequantization=dequantization, dtype=dtype, name=name,
         )  # fmt: skip
 
     @staticmethod

@@ -4,7 +4,7 @@ import keras
 
 from genmodels.models.flows.bijections import PACKAGE
 from genmodels.models.flows.coupling import Coupling
-from genmodels.models.flows.elementwise import ActNorm, Logit
+from genmodels.models.flows.elementwise import ActNorm, unit_interval
 from genmodels.models.flows.flow import NormalizingFlow
 from genmodels.models.flows.multiscale import checked_scales, multiscale
 from genmodels.models.flows.shapes import Squeeze
@@ -61,9 +61,7 @@ class RealNVP(NormalizingFlow):
             return [*couplings("checkerboard"), Squeeze(), *couplings("halves")]
 
         flow = multiscale(event_shape, scales, level, options["dtype"])
-        if levels is not None and logit is not None:
-            flow.parts.insert(0, Logit(logit))
         super().__init__(
-            event_shape, flow, levels=levels, num_classes=num_classes, condition_dim=condition_dim,
-            dequantization=dequantization, dtype=dtype, name=name,
+            event_shape, unit_interval(flow, levels, logit), levels=levels, num_classes=num_classes,
+            condition_dim=condition_dim, dequantization=dequantization, dtype=dtype, name=name,
         )  # fmt: skip

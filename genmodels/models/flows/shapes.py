@@ -134,9 +134,13 @@ class Split(Bijection):
 
     def forward_and_log_det(self, x, condition=None):
         """z `[B, D]`, the latents of the rest first, and log |det ∂z/∂x|."""
-        x, log_det = self.prior(x, condition)
+        return self.call(x, condition)
+
+    def call(self, x, condition=None, training=None):
+        """`forward_and_log_det`, part by part."""
+        x, log_det = self.prior(x, condition, training=training)
         kept, out = tf.split(x, [self.kept[-1], self.out[-1]], axis=-1)
-        z, more = self.rest(kept, condition)
+        z, more = self.rest(kept, condition, training=training)
         return tf.concat([z, tf.reshape(out, [tf.shape(x)[0], math.prod(self.out)])], -1), log_det + more
 
     def inverse_and_log_det(self, z, condition=None):

@@ -4,7 +4,7 @@ import keras
 
 from genmodels.models.flows.bijections import PACKAGE, Chain
 from genmodels.models.flows.coupling import Coupling
-from genmodels.models.flows.elementwise import ActNorm, Logit, Shift
+from genmodels.models.flows.elementwise import ActNorm, unit_interval
 from genmodels.models.flows.flow import NormalizingFlow
 from genmodels.models.flows.linear import InvertibleLinear
 from genmodels.models.flows.masked import MaskedAutoregressive
@@ -70,9 +70,7 @@ class NeuralSplineFlow(NormalizingFlow):
             flow = multiscale(event_shape, checked_scales(event_shape, scales), level, options["dtype"])
         else:
             flow = Chain([Flatten(), *level(0, True)])
-        if levels is not None:
-            flow.parts.insert(0, Shift(-0.5) if logit is None else Logit(logit))
         super().__init__(
-            event_shape, flow, levels=levels, num_classes=num_classes, condition_dim=condition_dim,
-            dequantization=dequantization, dtype=dtype, name=name,
+            event_shape, unit_interval(flow, levels, logit), levels=levels, num_classes=num_classes,
+            condition_dim=condition_dim, dequantization=dequantization, dtype=dtype, name=name,
         )  # fmt: skip
