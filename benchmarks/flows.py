@@ -20,7 +20,6 @@ neither, and so do less. Parameters and multiply-adds (of dense layers, a point)
 import dataclasses
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -144,6 +143,8 @@ def normflows_of(flow):
     sizes = [HALF, WIDTH, WIDTH, HALF * PARAMETERS[flow]]
 
     class Network(nf.nets.MLP):
+        hidden_features = WIDTH  # by whose root normflows divides widths and heights
+
         def forward(self, x, context=None):
             return self.net(x)
 
@@ -278,7 +279,7 @@ def main(
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).normal(size=(BATCH, DIM)).astype(np.float32)
     nums = cli.integers(samples)
-    figures = {"batch": BATCH, "threads": threads, "repeats": repeats, "machine": platform.processor()}
+    figures = {"batch": BATCH, "threads": threads, "repeats": repeats, "steps": steps, "cores": os.cpu_count()}
     figures["versions"] = {name: metadata.version(name) for name in ("tensorflow", "torch", "normflows", "zuko")}
     for flow in PARAMETERS:
         figures[flow] = measure(flow, x, compiled, repeats, steps, nums)

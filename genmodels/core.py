@@ -218,7 +218,8 @@ class GenerativeModel(keras.Model):
             labels: `[num]` class labels, or one for all; without labels a conditional model takes its classes
                 in turn. Condition vectors `[num, condition_dim]`, or one for all, must be given.
             seed: the same seed gives the same samples, whatever the batch size.
-            batch_size: samples at a time; None for the next power of two, at most 256 (each size is compiled once).
+            batch_size: samples at a time; None for the next power of two, at most 256 images or 2048 points (each size
+                is compiled once).
             **options: what the family offers, named in its docstring.
 
         Returns:
@@ -228,7 +229,8 @@ class GenerativeModel(keras.Model):
             ValueError: for a number or labels that do not fit the model.
         """
         num = checked_count("num", num, 1, None)
-        batch_size = few_sizes(num) if batch_size is None else checked_count("batch_size", batch_size, 1)
+        largest = 256 if len(self.event_shape) == 3 else 2048
+        batch_size = few_sizes(num, largest) if batch_size is None else checked_count("batch_size", batch_size, 1)
         labels = self._labels(labels, num)
         seed = make_seed(seed)
         parts = []
@@ -237,7 +239,8 @@ class GenerativeModel(keras.Model):
             streams = Streams(seed, tf.constant(start, tf.int64), batch_size)
             rows = None if labels is None else tf.gather(labels, tf.range(start, start + batch_size) % num)
             parts.append(self.generate(streams, rows, **options))
-        return self._to_data(tf.concat(parts, 0)[:num])
+        x = parts[0] if len(parts) == 1 else tf.concat(parts, 0)
+        return self._to_data(x if x.shape[0] == num else x[:num])
 
     def _to_data(self, x):
         """Float samples in the data's units as the data's own type."""
@@ -444,9 +447,9 @@ def compiled(method=None, *, xla=False, exact_shapes=False):
     return call
 
 
-def few_sizes(num: int) -> int:
+def few_sizes(num: int, largest: int = 256) -> int:
     """A batch size for `num` examples: a power of two, so that a compiled function serves many numbers of them."""
-    return min(1 << (num - 1).bit_length(), 256)
+    return min(1 << (num - 1).bit_length(), largest)
 
 
 def _scales(optimizer) -> bool:

@@ -214,4 +214,9 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         number = isinstance(temperature, numbers.Real) and not isinstance(temperature, bool)
         if not number or not 0 <= temperature < math.inf:
             raise ValueError(f"`temperature` must be a finite number of at least 0; got {temperature!r}.")
-        return self._decode(temperature * self.latents(streams), labels)
+        num, temperature = tf.constant(streams.num), tf.constant(temperature, tf.float32)  # one trace for all of them
+        return self._generate(streams.seed, tf.cast(streams.start, tf.int64), num, temperature, labels)
+
+    @compiled
+    def _generate(self, seed, start, num, temperature, labels):
+        return self._decode(temperature * self.latents(Streams(seed, start, num)), labels)
