@@ -7,6 +7,7 @@ and never asks what family it is training.
 import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +82,7 @@ class GenerativeModel(keras.Model):
         self.num_classes = checked_count("num_classes", num_classes, 2, "None for an unconditional model")
         self.average = None
         self.optimizers = {}
+        self._settings = {}
         self.built = True  # subclasses build their networks in the constructor
 
     # ------------------------------------------------------------------ what a family gives
@@ -218,8 +220,8 @@ class GenerativeModel(keras.Model):
             labels: `[num]` class labels, or one for all; without labels a conditional model takes its classes
                 in turn. Condition vectors `[num, condition_dim]`, or one for all, must be given.
             seed: the same seed gives the same samples, whatever the batch size.
-            batch_size: samples at a time; None for the next power of two, at most 256 images or 2048 points (each size
-                is compiled once).
+            batch_size: samples at a time; None for the next power of two, at most 256 images, or 16 384 points (each
+                size is compiled once).
             **options: what the family offers, named in its docstring.
 
         Returns:
@@ -229,8 +231,8 @@ class GenerativeModel(keras.Model):
             ValueError: for a number or labels that do not fit the model.
         """
         num = checked_count("num", num, 1, None)
-        largest = 256 if len(self.event_shape) == 3 else 2048
-        batch_size = few_sizes(num, largest) if batch_size is None else checked_count("batch_size", batch_size, 1)
+        few = few_sizes(num, points=len(self.event_shape) == 1)
+        batch_size = few if batch_size is None else checked_count("batch_size", batch_size, 1)
         labels = self._labels(labels, num)
         seed = make_seed(seed)
         parts = []
@@ -447,9 +449,26 @@ def compiled(method=None, *, xla=False, exact_shapes=False):
     return call
 
 
-def few_sizes(num: int, largest: int = 256) -> int:
-    """A batch size for `num` examples: a power of two, so that a compiled function serves many numbers of them."""
-    return min(1 << (num - 1).bit_length(), largest)
+def few_sizes(num: int, *, points: bool = False) -> int:
+    """A batch size for `num` examples, one of few, so that a compiled function serves many numbers of them.
+
+    A power of two up to 256; of points up to 2048, and then a multiple of that up to 16 384.
+    """
+    if points and num > 2048:
+        return min(-(-num // 2048) * 2048, 16_384)
+    return min(1 << (num - 1).bit_length(), 2048 if points else 256)
+
+
+@functools.cache
+def parts_at_once(batch: int) -> int:
+    """Into how many parts to split a batch of small operations: the largest divisor up to the number of cores.
+
+    One part a core needs no waiting between the threads of each operation. 1 on a GPU, which shares the work itself.
+    """
+    if tf.config.list_logical_devices("GPU"):
+        return 1
+    cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+    return max(n for n in range(1, cores + 1) if batch % n == 0)
 
 
 def _scales(optimizer) -> bool:

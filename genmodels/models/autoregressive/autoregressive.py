@@ -1,14 +1,13 @@
 """What autoregressive models share: exact likelihoods, sampling pixel by pixel, completion."""
 
 import numbers
-import os
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from genmodels import likelihoods, networks
-from genmodels.core import LikelihoodModel, Objective, compiled, few_sizes
+from genmodels.core import LikelihoodModel, Objective, compiled, few_sizes, parts_at_once
 from genmodels.layers import CausalConv2D, ChannelHead
 from genmodels.sampling import Streams, make_seed
 from genmodels.sampling.incremental import CausalGraph
@@ -216,7 +215,7 @@ class AutoregressiveModel(LikelihoodModel):
     @compiled(exact_shapes=True)
     def _incremental(self, x, mask, uniform, labels, temperature):
         """In as many parts at once as there are cores: what is computed once a pixel is too small to share."""
-        parts = _parts(x.shape[0])
+        parts = parts_at_once(x.shape[0])
         split = [tf.split(t, parts) for t in (x, mask, uniform)]
         labels = [None] * parts if labels is None else tf.split(labels, parts)
         return tf.concat([self._cached(*part, temperature) for part in zip(*split, labels)], 0)
@@ -242,14 +241,6 @@ class AutoregressiveModel(LikelihoodModel):
                 chosen = True if passes == 1 else tf.one_hot(channel, channels, True, False)
                 x = tf.where(here & chosen, drawn, x)
         return tf.where(mask, known, x)
-
-
-def _parts(batch):
-    """The largest divisor of the batch up to the number of cores; 1 on a GPU, which shares one pixel's work itself."""
-    if tf.config.list_logical_devices("GPU"):
-        return 1
-    cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
-    return max(n for n in range(1, cores + 1) if batch % n == 0)
 
 
 # ---------------------------------------------------------------------- parts of the networks

@@ -6,7 +6,7 @@ import numbers
 import keras
 import tensorflow as tf
 
-from genmodels.core import LatentModel, LikelihoodModel, Objective, compiled
+from genmodels.core import LatentModel, LikelihoodModel, Objective, compiled, parts_at_once
 from genmodels.models.flows import dequantization as dequantizations
 from genmodels.models.flows.bijections import Bijection, Chain, sum_over_event
 from genmodels.models.flows.shapes import Flatten
@@ -25,7 +25,8 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
     an exact density. Integers are dequantized: noise within each level makes them real, and `log_prob` is a lower bound
     of the log-probability of the integers, the dequantization bound (Theis et al. 2016).
 
-    Logged, in nats an example: `nll` of real-valued data; of integers `nll_bound`, and `bits_per_dim_bound`.
+    Logged, in nats an example: `nll` of real-valued data; of integers `nll_bound`, and `bits_per_dim_bound`. With
+    `compile(jit_compile=True)` samples are drawn under XLA too, compiled anew for each of the few batch sizes.
 
     Args:
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
@@ -214,9 +215,22 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         number = isinstance(temperature, numbers.Real) and not isinstance(temperature, bool)
         if not number or not 0 <= temperature < math.inf:
             raise ValueError(f"`temperature` must be a finite number of at least 0; got {temperature!r}.")
-        num, temperature = tf.constant(streams.num), tf.constant(temperature, tf.float32)  # one trace for all of them
-        return self._generate(streams.seed, tf.cast(streams.start, tf.int64), num, temperature, labels)
+        parts = parts_at_once(streams.num)
+        size, xla = streams.num // parts, self._settings.get("jit_compile", False)
+        size = size if xla else tf.constant(size, tf.int64)  # a tensor: one trace for all numbers of samples
+        start, temperature = tf.cast(streams.start, tf.int64), tf.constant(temperature, tf.float32)
+        return self._generate(streams.seed, start, size, temperature, labels, parts, xla)
 
     @compiled
-    def _generate(self, seed, start, num, temperature, labels):
-        return self._decode(temperature * self.latents(Streams(seed, start, num)), labels)
+    def _generate(self, seed, start, size, temperature, labels, parts, xla):
+        labels = [None] * parts if labels is None else tf.split(labels, parts)
+        draw = self._draw_xla if xla else self._draw
+        return tf.concat([draw(seed, start + i * size, size, temperature, labels[i]) for i in range(parts)], 0)
+
+    @compiled
+    def _draw(self, seed, start, size, temperature, labels):
+        return self._decode(temperature * self.latents(Streams(seed, start, size)), labels)
+
+    @compiled(xla=True)
+    def _draw_xla(self, seed, start, size, temperature, labels):
+        return self._decode(temperature * self.latents(Streams(seed, start, size)), labels)
