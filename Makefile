@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(PY) recipes/vae_digits.py
 
 test: $(VENV)/.installed lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check .

@@ -28,6 +28,6 @@ setup(
     extras_require={
         "tensorboard": ["tensorboard"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "dev": ["pytest>=8", "ruff>=0.14"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
     },
 )

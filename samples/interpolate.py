@@ -26,13 +26,20 @@ def main(
     model = gm.load_model(run)
     if not isinstance(model, gm.LatentModel):
         raise ValueError(f"expected a model with latents to walk between; {run} is a {type(model).__name__}.")
+    if len(model.event_shape) != 3:
+        raise ValueError(f"expected a model of pictures; that in {run} is of shape {model.event_shape}.")
     classes = cli.integers(labels)
     if classes is not None:
         classes = [classes[i % len(classes)] for i in range(rows)]
     if data:
         # A folder's pictures come in the size that the model was trained on.
         shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if Path(data).is_dir() else {}
-        ends = gm.load_data(data, **shape)[1].take(2 * rows, seed=seed).examples
+        test = gm.load_data(data, **shape)[1]
+        if len(test) < 2 * rows:
+            raise ValueError(f"{rows} walks need {2 * rows} test examples; {data} has {len(test)}: take fewer --rows.")
+        if model.num_classes is not None and classes is None:
+            raise ValueError(f"the model has {model.num_classes} classes: name those of the walks with --labels.")
+        ends = test.take(2 * rows, seed=seed).examples
         strips = gm.interpolate_examples(model, ends[:rows], ends[rows:], steps=steps, method=method, labels=classes)
     else:
         ends = model.prior(2 * rows, seed)

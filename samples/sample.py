@@ -15,6 +15,7 @@ def main(
     run: Path = typer.Option(..., help="A run directory, or a .keras file."),
     num: int = typer.Option(64, help="How many samples."),
     labels: str = typer.Option("", help="Classes of a conditional model, such as 7 or 0,1,2, taken in turn."),
+    temperature: float = typer.Option(None, help="Below 1: more typical, less varied; for models that have one."),
     seed: int = typer.Option(0, help="The same seed gives the same samples."),
     columns: int = typer.Option(None, help="Samples in a row."),
     out: Path = typer.Option(Path("samples.png"), help="The PNG to write."),
@@ -24,7 +25,10 @@ def main(
     classes = cli.integers(labels)
     if classes is not None:
         classes = [classes[i % len(classes)] for i in range(num)]
-    samples = model.sample(num, labels=classes, seed=seed)
+    if model.condition_dim is not None:
+        raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
+    options = {} if temperature is None else {"temperature": temperature}
+    samples = model.sample(num, labels=classes, seed=seed, **options)
     print(gm.plots.save_samples(out, samples, levels=model.levels, columns=columns))
 
 

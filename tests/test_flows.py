@@ -520,7 +520,7 @@ def test_first_batch_of_fit_sets_every_actnorm(name):
         (lambda: gm.NICE((2,), prior="cauchy"), "`prior` must be one of normal, logistic; got 'cauchy'"),
         (lambda: gm.Glow((8, 8, 1), dequantization="gaussian"), "`dequantization` must be one of uniform, variational"),
         (lambda: gm.Glow((8, 8, 1), dequantization=None), "`dequantization` must be one of uniform, variational"),
-        (lambda: gm.RealNVP((2,), logit=0.5), "`alpha` must be at least 0 and below 0.5; got 0.5"),
+        (lambda: gm.RealNVP((2,), logit=0.5), "`logit` must be above 0 and below 0.5, or None for no logit; got 0.5"),
         (lambda: gm.RealNVP((2,), num_classes=1), "`num_classes` must be an integer ≥ 2"),
         (lambda: gm.RealNVP((2,), condition_dim=0), "`condition_dim` must be an integer ≥ 1"),
         (lambda: gm.RealNVP((2,), num_classes=2, condition_dim=2), "`num_classes` or `condition_dim`, not both"),

@@ -189,6 +189,7 @@ def _condition(form):
 def _check_level_count(name, got, levels):
     if got != levels:
         hint = "; binarize the data with .binarized('static' or 'dynamic')" if levels == 2 and got else ""
+        hint = hint or f"; build the model with levels={got}"
         raise ValueError(f"{name!r} has levels={got} but the model has levels={levels}{hint}.")
 
 

@@ -27,8 +27,9 @@ def check_invertible(bijection, x, condition=None, *, tolerance=1e-4) -> dict:
     Args:
         bijection: a `genmodels.flows.Bijection`, or any object with `forward_and_log_det(x, condition)` and
             `inverse_and_log_det(z, condition)`. A Keras layer that is not built is called once.
-        x: two examples or more, `[B, …]`; taken as float32 unless it is a tensor.
-        condition: `[B, …]`, taken in the same way, or None.
+        x: two examples or more, `[B, …]`; taken as float32 unless a tensor. The bijection of a model of integers takes
+            them in [0, 1], as (x + 0.5) / levels.
+        condition: `[B, …]`, taken in the same way, or None; of a model with classes, their one-hot labels.
         tolerance: the largest error permitted. The default is for float32 and well-conditioned bijections; each digit
             of the condition number costs one.
 
@@ -46,6 +47,11 @@ def check_invertible(bijection, x, condition=None, *, tolerance=1e-4) -> dict:
         >>> report["examples"], report["jacobians"], report["inverse_error"] < 1e-5
         (8, 4, True)
     """
+    if not (hasattr(bijection, "forward_and_log_det") and hasattr(bijection, "inverse_and_log_det")):
+        raise ValueError(
+            "`bijection` must have `forward_and_log_det` and `inverse_and_log_det`, as the `bijection` of a flow has; "
+            f"got a {type(bijection).__name__}."
+        )
     x, condition = (v if v is None or tf.is_tensor(v) else tf.constant(v, tf.float32) for v in (x, condition))
     if x.shape.rank < 2 or x.shape[0] < 2:
         raise ValueError(f"`x` must be two examples or more, [B, …]; got shape {tuple(x.shape)}.")

@@ -81,6 +81,8 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         self.bijection = bijection
         self.latent_shape = (self.dimensions,)
         self.dequantization = None
+        if self.levels is None and dequantization != "uniform":
+            raise ValueError(f"real-valued data need no dequantization; got {dequantization!r} with levels=None.")
         if self.levels is not None:
             self.dequantization = dequantizations.get(dequantization, self.dtype_policy)
             if not self.dequantization.built:
