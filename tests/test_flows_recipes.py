@@ -33,6 +33,38 @@ def test_spline_recipe_measures_and_draws_a_density(tmp_path):
     assert done.returncode == 2 and "two_moon" in done.stderr and not (run / "circles").exists()
 
 
+def test_glow_recipe_measures_its_bound(tmp_path):
+    run = tmp_path / "run"
+    small = ["--steps", 1, "--width", 4, "--transform", "affine", "--epochs", 1, "--warmup", 2, "--num-samples", 2]
+    done = script("recipes/glow_mnist.py", "--data", "digits", "--run", run, *small)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((run / "test.json").read_text())
+    assert result["kind"] == "dequantization bound, uniform noise, 2 draws" and result["examples"] == 359
+    assert f"≤ {result['bits_per_dim']:.3f}" in done.stdout
+    for name in ("temperatures.png", "interpolation.png"):
+        assert np.asarray(Image.open(run / name)).std() > 20
+
+
+def test_realnvp_recipe_and_scripts_on_its_run(tmp_path):
+    run = tmp_path / "run"
+    done = script("recipes/realnvp_digits.py", "--run", run, "--epochs", 1, "--layers", 1, "--width", 4)
+    assert done.returncode == 0, done.stderr
+    for name in ("samples.png", "temperatures.png", "interpolation.png", "curves.png"):
+        assert str(run / name) in done.stdout and np.asarray(Image.open(run / name)).std() > 10
+    for temperature in (0, 1):
+        out = tmp_path / f"{temperature}.png"
+        done = script("samples/sample.py", "--run", run, "--num", 20, "--temperature", temperature, "--out", out)
+        assert done.returncode == 0, done.stderr
+    cold = np.asarray(Image.open(tmp_path / "0.png").convert("L")).astype(float)
+    assert not np.array_equal(cold, np.asarray(Image.open(tmp_path / "1.png").convert("L")))
+    walk = ["samples/interpolate.py", "--run", run, "--data", "digits", "--rows", 2, "--out", tmp_path / "walk.png"]
+    done = script(*walk)
+    assert done.returncode == 2 and "--labels" in done.stderr
+    assert script(*walk, "--labels", 3).returncode == 0
+    done = script(*walk, "--rows", 1000)
+    assert done.returncode == 2 and "--rows" in done.stderr
+
+
 @pytest.fixture
 def shown(monkeypatch):
     """The figures that were saved."""
