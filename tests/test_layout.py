@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 # What each part may import, itself apart; the parts not named here (cli, and the list of public names) may
 # import everything. Layers serve networks; sampling holds the seeds, which core and training fold.
 ALLOWED = {
-    "core": {"sampling", "settings"},
-    "models": {"core", "settings", "likelihoods", "networks", "layers", "sampling"},
+    "core": {"compiling", "sampling", "settings"},
+    "models": {"compiling", "core", "settings", "likelihoods", "networks", "layers", "sampling"},
     "training": {"core", "sampling", "data", "images", "plots"},
     "latent": {"core"},
     "evaluation": {"core", "data"},
@@ -19,7 +19,7 @@ ALLOWED = {
     "sampling": {"layers"},
     "plots": {"images"},
     "likelihoods": {"settings"},
-    **{part: set() for part in ("settings", "layers", "data", "images")},
+    **{part: set() for part in ("settings", "compiling", "layers", "data", "images")},
 }
 INSIDE_FUNCTIONS = {"core": {"training"}}  # `fit` fetches the trainer when it is called
 SCRIPTS = ("recipes", "samples")

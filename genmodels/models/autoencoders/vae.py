@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from genmodels import likelihoods, networks
-from genmodels.core import LatentModel, Objective, compiled
+from genmodels.compiling import compiled
+from genmodels.core import LatentModel, Objective
 from genmodels.sampling import Streams, fold, make_seed
 from genmodels.settings import checked_count
 

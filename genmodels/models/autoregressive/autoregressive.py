@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from genmodels import likelihoods, networks
-from genmodels.core import LikelihoodModel, Objective, compiled, few_sizes, parts_at_once
+from genmodels.compiling import compiled, few_sizes, parts_at_once
+from genmodels.core import LikelihoodModel, Objective
 from genmodels.layers import CausalConv2D, ChannelHead
 from genmodels.sampling import Streams, make_seed
 from genmodels.sampling.incremental import CausalGraph

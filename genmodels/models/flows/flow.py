@@ -6,7 +6,8 @@ import numbers
 import keras
 import tensorflow as tf
 
-from genmodels.core import LatentModel, LikelihoodModel, Objective, compiled, parts_at_once
+from genmodels.compiling import compiled, parts_at_once
+from genmodels.core import LatentModel, LikelihoodModel, Objective
 from genmodels.models.flows import dequantization as dequantizations
 from genmodels.models.flows.bijections import Bijection, Chain, sum_over_event
 from genmodels.models.flows.shapes import Flatten

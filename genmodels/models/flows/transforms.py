@@ -22,11 +22,11 @@ class Transform:
 
     def forward(self, x, raw):
         """z and log dz/dx."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define `forward(x, raw)`.")
 
     def inverse(self, z, raw):
         """x and log dx/dz."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define `inverse(z, raw)`.")
 
     def get_config(self):
         """The constructor's arguments."""

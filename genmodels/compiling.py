@@ -1,0 +1,53 @@
+"""Methods as compiled functions, and batches of sizes that suit them."""
+
+import functools
+import os
+
+import tensorflow as tf
+
+
+def compiled(method=None, *, xla=False, exact_shapes=False):
+    """A method as one `tf.function` a model instance; arguments are tensors, or hashable settings.
+
+    Args:
+        method: the method.
+        xla: compile with XLA, which needs exact shapes.
+        exact_shapes: trace anew for every shape, where the code asks for sizes.
+    """
+    if method is None:
+        return functools.partial(compiled, xla=xla, exact_shapes=exact_shapes)
+
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        functions = self.__dict__.setdefault("_functions", {})  # plain __dict__: not for Keras to track
+        if method.__name__ not in functions:
+            functions[method.__name__] = tf.function(
+                functools.partial(method, self),
+                reduce_retracing=not (xla or exact_shapes),
+                jit_compile=xla or None,
+            )
+        return functions[method.__name__](*args, **kwargs)
+
+    return call
+
+
+def few_sizes(num: int, *, points: bool = False) -> int:
+    """A batch size for `num` examples, one of few, so that a compiled function serves many numbers of them.
+
+    A power of two up to 256; of points up to 2048, and then a multiple of that up to 16 384.
+    """
+    if points and num > 2048:
+        return min(-(-num // 2048) * 2048, 16_384)
+    return min(1 << (num - 1).bit_length(), 2048 if points else 256)
+
+
+@functools.cache
+def parts_at_once(batch: int) -> int:
+    """Into how many parts to split a batch of small operations: the largest divisor up to the number of cores.
+
+    One part a core needs no waiting between the threads of each operation. 1 on a GPU, which shares the work itself.
+    """
+    if tf.config.list_logical_devices("GPU"):
+        return 1
+    cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+    return max(n for n in range(1, cores + 1) if batch % n == 0)
