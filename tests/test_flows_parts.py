@@ -39,7 +39,7 @@ def glow(**options):
         return [part for coupling in couplings for part in (flows.ActNorm(), flows.InvertibleLinear(), coupling)]
 
     rest = flows.Chain([flows.Squeeze(), *steps(1), flows.Flatten()])
-    return flows.Chain([flows.Shift(-0.5), flows.Squeeze(), *steps(2), flows.Split(rest)])
+    return flows.Chain([flows.Offset(-0.5), flows.Squeeze(), *steps(2), flows.Split(rest)])
 
 
 def couplings():
@@ -83,7 +83,7 @@ PARTS = {
     "reverse": Part(flows.Permutation, (5,)),
     "random": Part(lambda: flows.Permutation("random"), (4, 4, 3)),
     "order": Part(lambda: flows.Permutation([2, 0, 1]), (3,)),
-    "shift": Part(lambda: flows.Shift(-0.5), (5,)),
+    "offset": Part(lambda: flows.Offset(-0.5), (5,)),
     "inverse": Part(lambda: flows.Inverse(flows.Coupling(width=8)), (5,), (3,)),
     "glow": Part(glow, (4, 4, 3), (3,), weights=0.1, steep=True),
     "spline-chain": Part(

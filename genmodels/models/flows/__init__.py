@@ -3,7 +3,7 @@
 from genmodels.models.flows.bijections import Bijection, Chain, Inverse
 from genmodels.models.flows.coupling import Coupling
 from genmodels.models.flows.dequantization import UniformDequantization, VariationalDequantization
-from genmodels.models.flows.elementwise import ActNorm, Logit, Scaling, Shift
+from genmodels.models.flows.elementwise import ActNorm, Logit, Offset, Scaling
 from genmodels.models.flows.flow import NormalizingFlow
 from genmodels.models.flows.glow import Glow
 from genmodels.models.flows.linear import InvertibleLinear
@@ -35,10 +35,10 @@ __all__ = [
     "MaskedDense",
     "NeuralSplineFlow",
     "NormalizingFlow",
+    "Offset",
     "Permutation",
     "RealNVP",
     "Scaling",
-    "Shift",
     "Spline",
     "Split",
     "Squeeze",

@@ -116,27 +116,27 @@ def unit_interval(flow, levels, logit) -> Bijection:
         raise ValueError(f"`logit` must be above 0 and below 0.5, or None for no logit; got {logit!r}.")
     if levels is None:
         return flow
-    return Chain([Shift(-0.5) if logit is None else Logit(logit), flow])
+    return Chain([Offset(-0.5) if logit is None else Logit(logit), flow])
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class Shift(Bijection):
-    """z = x + shift, a constant.
+class Offset(Bijection):
+    """z = x + offset, a constant.
 
     Args:
-        shift: the constant.
+        offset: the constant.
         dtype: Keras dtype policy.
         name: name of the layer.
     """
 
-    def __init__(self, shift, *, dtype="float32", name=None):
+    def __init__(self, offset, *, dtype="float32", name=None):
         super().__init__(dtype=dtype, name=name)
-        self.shift = float(shift)
+        self.offset = float(offset)
 
     def forward_and_log_det(self, x, condition=None):
         """z and zeros."""
-        return x + self.shift, constant_log_det(0.0, x)
+        return x + self.offset, constant_log_det(0.0, x)
 
     def inverse_and_log_det(self, z, condition=None):
         """x and zeros."""
-        return z - self.shift, constant_log_det(0.0, z)
+        return z - self.offset, constant_log_det(0.0, z)
