@@ -23,6 +23,7 @@ setup(
         "matplotlib>=3.9",
         "pillow>=10",
         "scikit-learn>=1.5",
+        "scipy>=1.13",
         "typer>=0.15",
     ],
     extras_require={
