@@ -5,19 +5,26 @@ from genmodels.core import Batch, GenerativeModel, LatentModel, LikelihoodModel,
 from genmodels.data import Dataset, load_data
 from genmodels.images import save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
-from genmodels.models import flows
+from genmodels.models import flows, gans
 from genmodels.models.autoencoders import VAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
 from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
+from genmodels.models.gans import DCGAN, GAN, LSGAN, SNGAN, WGAN, WGANGP
 from genmodels.training.run_directory import load_model
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DCGAN",
+    "GAN",
     "IAF",
+    "LSGAN",
     "MAF",
     "NICE",
+    "SNGAN",
     "VAE",
+    "WGAN",
+    "WGANGP",
     "AutoregressiveModel",
     "Batch",
     "Dataset",
@@ -37,6 +44,7 @@ __all__ = [
     "data",
     "evaluation",
     "flows",
+    "gans",
     "images",
     "interpolate",
     "interpolate_examples",

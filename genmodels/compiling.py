@@ -18,7 +18,7 @@ def compiled(method=None, *, xla=False, exact_shapes=False):
         return functools.partial(compiled, xla=xla, exact_shapes=exact_shapes)
 
     @functools.wraps(method)
-    def call(self, *args, **kwargs):
+    def call(self, *args):
         functions = self.__dict__.setdefault("_functions", {})  # plain __dict__: not for Keras to track
         if method.__name__ not in functions:
             functions[method.__name__] = tf.function(
@@ -26,9 +26,21 @@ def compiled(method=None, *, xla=False, exact_shapes=False):
                 reduce_retracing=not (xla or exact_shapes),
                 jit_compile=xla or None,
             )
-        return functions[method.__name__](*args, **kwargs)
+        function = functions[method.__name__]
+        if not tf.executing_eagerly() or tf.config.functions_run_eagerly():
+            return function(*args)
+        # Finding the trace costs a `tf.function` 0.2 ms a call; a dictionary finds it in 0.01.
+        key = (method.__name__, *map(_kind, args))
+        if key not in functions:
+            functions[key] = function.get_concrete_function(*args)
+        return functions[key](*(value for value in args if tf.is_tensor(value)))
 
     return call
+
+
+def _kind(value):
+    """What a trace depends on: of a tensor its type and shape, of a setting its value."""
+    return (value.dtype, *value.shape) if tf.is_tensor(value) else (type(value), value)
 
 
 def few_sizes(num: int, *, points: bool = False) -> int:

@@ -136,6 +136,7 @@ def test_images(name):
         assert_back(x / (model.levels - 1), model.decode(z) / (model.levels - 1), 1e-4)
         y = ((x + np.float32(0.5)) / model.levels).astype(np.float32)
         np.testing.assert_allclose(real.log_prob(y), expected_log_prob(model, y), rtol=1e-4, atol=1e-3)
+        np.testing.assert_array_equal(real.encode(y), z)  # the middle of a level is what uniform noise encodes
 
 
 @pytest.mark.parametrize("name", [*named("1", "2", "3")])
@@ -241,6 +242,19 @@ def variational():
     return gm.flows.VariationalDequantization(couplings=2, width=8)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Rising(keras.layers.Layer):
+    """q(u) = u + 1/2: a user's dequantization by the two methods of the contract."""
+
+    def call(self, x, streams):
+        u = (tf.sqrt(1 + 8 * streams.uniform(x.shape[1:])) - 1) / 2
+        return u, tf.reduce_sum(tf.math.log(u + 0.5), list(range(1, x.shape.rank)))
+
+    def center(self, x):
+        return tf.fill(tf.shape(x), 0.618)  # the median
+
+
+NOISES = {"uniform": lambda: "uniform", "variational": variational, "own": Rising}
 INTEGERS = {
     "realnvp": lambda noise: gm.RealNVP((2,), levels=2, layers=4, dequantization=noise, **PIXELS),
     "maf": lambda noise: gm.MAF((1,), levels=5, layers=2, dequantization=noise, **PIXELS),
@@ -267,11 +281,12 @@ def probabilities(model):
     return p.reshape(len(x), -1) @ w / model.levels**size
 
 
-@pytest.mark.parametrize("noise", ["uniform", "variational"])
-@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize(
+    ("name", "noise"), [*itertools.product(INTEGERS, ["uniform", "variational"]), ("realnvp", "own")]
+)
 def test_bound_against_enumeration(name, noise):
     keras.utils.set_random_seed(0)
-    model = randomized(INTEGERS[name](variational() if noise == "variational" else noise))
+    model = randomized(INTEGERS[name](NOISES[noise]()))
     x = every_configuration(model)
     copies = 2000
     with eagerly():
@@ -336,6 +351,50 @@ def test_variational_noise_is_a_density_on_the_unit_square(shape):
     assert stats.chisquare(counts, draws * mass / mass.sum()).pvalue > 1e-3 and mass.max() / mass.min() > 1.2
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 1, 1), (2, 4, 1)], ids=["vector", "odd image", "image"])
+def test_center_of_variational_noise_is_where_its_flow_is_zero(shape):
+    layer = variational()
+    layer.build((None, *shape))
+    randomized(layer)
+    x = pixels(8, shape, 5).astype(np.float32) / 4
+    u = layer.center(x).numpy()
+    assert u.shape == x.shape and u.std() > 0.02 and 0.05 < u.min() and u.max() < 0.95
+    if shape == (2, 4, 1):
+        x = x.reshape(8, 1, 2, 2, 2, 1).transpose(0, 1, 3, 2, 4, 5).reshape(8, 1, 2, 4)  # squares of 2×2 pixels
+    z, _ = layer.flow(u, layer.features(2 * x - 1))
+    np.testing.assert_allclose(z, np.zeros(z.shape), atol=1e-5)
+
+
+def test_center_of_one_number_is_the_median_of_its_noise():
+    layer = variational()
+    layer.build((None, 1))
+    randomized(layer)
+    x, draws = np.repeat(np.float32([[0.0], [0.5], [1.0]]), 4000, 0), 4000
+    u, _ = layer(x, streams=gm.sampling.Streams(gm.sampling.make_seed(0), 0, len(x)))
+    below = (u < layer.center(x)).numpy().reshape(-1, draws).mean(1)
+    np.testing.assert_allclose(below, 0.5, atol=4 * 0.5 / np.sqrt(draws))
+
+
+@pytest.mark.parametrize("noise", ["variational", "own"])
+@pytest.mark.parametrize("name", [*INTEGERS, "odd image"])
+def test_integers_come_back_from_the_centre_of_their_noise(name, noise):
+    keras.utils.set_random_seed(0)
+    odd = {"odd image": lambda noise: gm.MAF((3, 1, 1), levels=3, layers=2, dequantization=noise, **PIXELS)}
+    model = {**INTEGERS, **odd}[name](NOISES[noise]())
+    randomized(model.dequantization, 4.0)  # to the edges of the levels
+    randomized(model)
+    x = every_configuration(model)
+    u = model.dequantization.center(x / np.float32(model.levels - 1)).numpy()
+    real = gm.NormalizingFlow(model.event_shape, model.bijection, levels=None)
+    with eagerly():
+        np.testing.assert_array_equal(model.encode(x), real.encode((x + u) / np.float32(model.levels)))
+        back = model.reconstruct(x).numpy()
+    np.testing.assert_allclose(back, x + u - 0.5, atol=1e-3)
+    np.testing.assert_array_equal(np.rint(back), x)
+    if noise == "variational":
+        assert np.isclose(u, 0.05).any() or np.isclose(u, 0.95).any()
+
+
 # ------------------------------------------------------------------ sampling
 
 
@@ -372,7 +431,8 @@ def test_images_of_classes():
         samples = [model.sample(2, labels=label, seed=1).numpy() for label in (0, 1, [0, 1])]
         assert not np.array_equal(samples[0], samples[1])
         np.testing.assert_array_equal(samples[2], [samples[0][0], samples[1][1]])
-        assert_back(x, model.reconstruct(x, [0, 1, 2, 0]))
+        u = model.dequantization.center(x / np.float32(16))
+        assert_back(x + u - 0.5, model.reconstruct(x, [0, 1, 2, 0]))
         wrong = model.decode(model.encode(x, [0, 1, 2, 0]), [1, 2, 0, 1])
         assert np.abs(wrong - x).max() > 0.01
 
@@ -434,6 +494,16 @@ def test_own_bijection_and_network(tmp_path):
     loaded = gm.load_model(tmp_path)
     np.testing.assert_array_equal(loaded.log_prob(x), model.log_prob(x))
     np.testing.assert_array_equal(loaded.sample(3), model.sample(3))
+
+
+def test_own_dequantization_is_saved_with_the_model(tmp_path):
+    model = randomized(INTEGERS["maf"](Rising()))
+    x = every_configuration(model)
+    model.save(tmp_path / "model.keras")
+    loaded = gm.load_model(tmp_path)
+    assert isinstance(loaded.dequantization, Rising)
+    np.testing.assert_array_equal(loaded.encode(x), model.encode(x))
+    np.testing.assert_array_equal(loaded.log_prob(x), model.log_prob(x))
 
 
 def test_own_bijection_that_keeps_the_shape_of_images():
@@ -520,6 +590,11 @@ def test_first_batch_of_fit_sets_every_actnorm(name):
         (lambda: gm.NICE((2,), prior="cauchy"), "`prior` must be one of normal, logistic; got 'cauchy'"),
         (lambda: gm.Glow((8, 8, 1), dequantization="gaussian"), "`dequantization` must be one of uniform, variational"),
         (lambda: gm.Glow((8, 8, 1), dequantization=None), "`dequantization` must be one of uniform, variational"),
+        (lambda: gm.Glow((8, 8, 1), dequantization=["uniform"]), "`dequantization` must be one of uniform, variational"),
+        (
+            lambda: gm.Glow((8, 8, 1), dequantization=keras.layers.Dense(1)),
+            r"has `call\(x, streams\)` and `center\(x\)`; <Dense.*> has no `center`",
+        ),
         (lambda: gm.RealNVP((2,), logit=0.5), "`logit` must be above 0 and below 0.5, or None for no logit; got 0.5"),
         (lambda: gm.RealNVP((2,), num_classes=1), "`num_classes` must be an integer ≥ 2"),
         (lambda: gm.RealNVP((2,), condition_dim=0), "`condition_dim` must be an integer ≥ 1"),

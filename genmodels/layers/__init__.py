@@ -3,6 +3,7 @@
 from genmodels.layers.causal import CausalConv2D, CausalLayer, Sees, Shift, SpaceFromDepth
 from genmodels.layers.channels import ChannelHead
 from genmodels.layers.gates import ConcatELU, Gate, LinearGate
+from genmodels.layers.normalization import FusedBatchNormalization
 from genmodels.layers.recurrent import DiagonalLSTM, RowLSTM
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ChannelHead",
     "ConcatELU",
     "DiagonalLSTM",
+    "FusedBatchNormalization",
     "Gate",
     "LinearGate",
     "RowLSTM",

@@ -3,6 +3,11 @@
 A density p of real numbers bounds the probability P of integers: with u ~ q(u | x) and y = (x + u) / levels,
 
     log P(x) ≥ E log p(y) − log q(u | x) − D log levels        (Theis et al. 2016; Ho et al. 2019)
+
+A dequantization is a Keras layer of two methods, of x the integers divided by levels − 1, float32 `[B, *event_shape]`:
+
+* `call(x, streams)`: noise u in (0, 1) of the shape of x, drawn from `streams`, and log q(u | x), `[B]` nats;
+* `center(x)`: the u in (0, 1) that stands for the noise where none is drawn, in `encode`; of the shape of x.
 """
 
 import keras
@@ -29,6 +34,10 @@ class UniformDequantization(keras.layers.Layer):
             streams: one random stream an example.
         """
         return streams.uniform(x.shape[1:]), tf.zeros_like(sum_over_event(x))
+
+    def center(self, x):
+        """The middle of every level."""
+        return tf.fill(tf.shape(x), 0.5)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -61,7 +70,7 @@ class VariationalDequantization(keras.layers.Layer):
         options = {"width": self.width, "dtype": self.dtype_policy}
         shape = Chain(squeeze).compute_output_shape(x_shape)
         features = (*shape[1:-1], self.width)
-        self.features = _features(shape[1:], features, self.dtype_policy)
+        self.features = _network(shape[1:], features, self.dtype_policy)
         mask = "checkerboard" if image and not self.squeezed else "halves"
         couplings = [Coupling("affine", mask=mask, swap=bool(i % 2), **options) for i in range(self.couplings)]
         self.flow = Chain([Logit(), *squeeze, *couplings])
@@ -75,15 +84,24 @@ class VariationalDequantization(keras.layers.Layer):
             x: integers as float32 in [0, 1], `[B, …]`.
             streams: one random stream an example.
         """
-        shape = self.flow.compute_output_shape(x.shape)
         # Logistic, not normal: training starts from uniform noise, and q has the tails that the edges of a level need.
-        uniform = streams.uniform(shape[1:])
+        uniform = streams.uniform(self._noise_shape(x))
         noise = tf.math.log(uniform) - tf.math.log1p(-uniform)
-        pixels = tf.nn.space_to_depth(x, 2) if self.squeezed else x
-        features = tf.cast(self.features(2.0 * pixels - 1.0), x.dtype)
-        u, log_det = self.flow.inverse_and_log_det(noise, features)
+        u, log_det = self.flow.inverse_and_log_det(noise, self._features(x))
         log_logistic = -sum_over_event(tf.nn.softplus(noise) + tf.nn.softplus(-noise))
         return u, log_logistic - log_det
+
+    def center(self, x):
+        """The u of ε = 0, kept off the edges of the level, where an error of float32 would change the integer."""
+        noise = tf.zeros([tf.shape(x)[0], *self._noise_shape(x)])
+        return tf.clip_by_value(self.flow.inverse(noise, self._features(x)), 0.05, 0.95)
+
+    def _noise_shape(self, x):
+        return self.flow.compute_output_shape(x.shape)[1:]
+
+    def _features(self, x):
+        pixels = tf.nn.space_to_depth(x, 2) if self.squeezed else x
+        return tf.cast(self.features(2.0 * pixels - 1.0), x.dtype)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -95,7 +113,7 @@ def _config(layer):
     return {"dtype": keras.dtype_policies.serialize(layer.dtype_policy), "name": layer.name}
 
 
-def _features(input_shape, output_shape, dtype):
+def _network(input_shape, output_shape, dtype):
     layers = keras.layers
     x = inputs = keras.Input(input_shape)
     for _ in range(2):
@@ -112,7 +130,9 @@ NAMES = {"uniform": UniformDequantization, "variational": VariationalDequantizat
 def get(dequantization, dtype):
     """The dequantization that a name stands for, or the layer itself."""
     if isinstance(dequantization, keras.layers.Layer):
+        if not callable(getattr(dequantization, "center", None)):
+            raise ValueError(f"a dequantization has `call(x, streams)` and `center(x)`; {dequantization} has no `center`.")
         return dequantization
-    if dequantization not in NAMES:
+    if not isinstance(dequantization, str) or dequantization not in NAMES:
         raise ValueError(f"`dequantization` must be one of {', '.join(NAMES)}, or a layer; got {dequantization!r}.")
     return NAMES[dequantization](dtype=dtype)

@@ -30,7 +30,7 @@ class Glow(NormalizingFlow):
         logit: α of the logit that integers pass first; None for none, as in the paper.
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
-        dequantization: "uniform", "variational", or a layer of `genmodels.flows`.
+        dequantization: "uniform", "variational", or a layer as in `NormalizingFlow`.
         dtype: Keras dtype policy of the networks; the bijections compute in float32.
         name: name of the model.
 

@@ -29,7 +29,7 @@ class NICE(NormalizingFlow):
         prior: of the latents: "logistic" or "normal".
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
-        dequantization: "uniform", "variational", or a layer of `genmodels.flows`.
+        dequantization: "uniform", "variational", or a layer as in `NormalizingFlow`.
         dtype: Keras dtype policy of the networks; the bijections compute in float32.
         name: name of the model.
 

@@ -30,7 +30,7 @@ class RealNVP(NormalizingFlow):
         logit: α of the logit that integers pass first (the paper: 0.05); None for none.
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
-        dequantization: "uniform", "variational", or a layer of `genmodels.flows`.
+        dequantization: "uniform", "variational", or a layer as in `NormalizingFlow`.
         dtype: Keras dtype policy of the networks; the bijections compute in float32.
         name: name of the model.
 

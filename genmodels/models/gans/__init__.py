@@ -1,0 +1,55 @@
+"""Generative adversarial networks: losses, regularizers and networks that compose, and the models of the papers."""
+
+from genmodels.models.gans.augmentation import DiffAugment
+from genmodels.models.gans.dcgan import DCGAN, LSGAN
+from genmodels.models.gans.gan import GAN
+from genmodels.models.gans.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from genmodels.models.gans.networks import (
+    dcgan_critic,
+    dcgan_generator,
+    mlp_critic,
+    mlp_generator,
+    residual_critic,
+    residual_generator,
+)
+from genmodels.models.gans.regularizers import (
+    DRAGAN,
+    R1,
+    GradientPenalty,
+    Regularizer,
+    SpectralNormalization,
+    WeightClipping,
+)
+from genmodels.models.gans.sngan import SNGAN
+from genmodels.models.gans.spectral import SpectralNormalized, spectral_normalized
+from genmodels.models.gans.wgan import WGAN, WGANGP
+
+__all__ = [
+    "DCGAN",
+    "DRAGAN",
+    "GAN",
+    "LSGAN",
+    "R1",
+    "SNGAN",
+    "WGAN",
+    "WGANGP",
+    "AdversarialLoss",
+    "DiffAugment",
+    "GradientPenalty",
+    "Hinge",
+    "LeastSquares",
+    "Minimax",
+    "NonSaturating",
+    "Regularizer",
+    "SpectralNormalization",
+    "SpectralNormalized",
+    "Wasserstein",
+    "WeightClipping",
+    "dcgan_critic",
+    "dcgan_generator",
+    "mlp_critic",
+    "mlp_generator",
+    "residual_critic",
+    "residual_generator",
+    "spectral_normalized",
+]

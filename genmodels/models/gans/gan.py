@@ -1,0 +1,245 @@
+"""What adversarial models share: two networks, one game."""
+
+import math
+import numbers
+
+import keras
+import tensorflow as tf
+
+from genmodels import networks as shared
+from genmodels.compiling import compiled
+from genmodels.core import LatentModel, Objective
+from genmodels.models.gans import augmentation, losses, networks, regularizers
+from genmodels.sampling import Streams
+from genmodels.settings import checked_count
+
+NORMALIZATIONS = ("auto", "batch", "layer", None)
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class GAN(LatentModel):
+    """Generative adversarial network (Goodfellow et al. 2014): any networks, any loss, any regularizers.
+
+    A generator maps latents z ~ N(0, I) to examples, a critic (their discriminator) tells them from data; each descends
+    its own loss. This class composes; `DCGAN`, `WGANGP` and their kin are it with the settings of their papers.
+
+    Logged: the critic's mean values `real` and `fake`; for Wasserstein's loss their difference, the estimated distance
+    `wasserstein`; each regularizer's penalty; both losses. In training both networks use their batch's statistics, real
+    and generated batches apart; `evaluate`, `sample` and `decode` use the moving averages.
+
+    Args:
+        event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
+        levels: pixels are 0 … levels-1; None for real-valued data.
+        num_classes: number of classes of a conditional model; both networks then see the one-hot label.
+        latent_dim: length of the latent.
+        architecture: of the networks not given: "mlp", "dcgan", "residual", or "auto" for "dcgan" on images and "mlp"
+            on points.
+        width: of those networks: channels at the largest image, or units; None for their own default.
+        normalization: in the hidden layers of the critic that is not given: "batch", "layer", None, or "auto" for
+            none, or for the class's own on images.
+        loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge", or an object of `genmodels.gans`.
+        regularizers: one or several of `genmodels.gans`, such as `GradientPenalty()`.
+        critic_updates: updates of the critic for one of the generator, each on a fresh batch.
+        augment: what is done to all images that the critic sees: "color,translation,cutout" or a part of it
+            (`DiffAugment`), another object called as it is, or None.
+        generator: a Keras model from `[B, latent_dim]` (and `[B, num_classes]`) to `[B, *event_shape]`, images from
+            -1 to 1.
+        critic: a Keras model from `[B, *event_shape]`, images from -1 to 1 (and `[B, num_classes]`), to `[B, 1]`
+            unbounded values. Weight clipping constrains its variables.
+        dtype: Keras dtype policy.
+        name: name of the model.
+
+    Raises:
+        ValueError: for settings out of range, networks of other shapes, and regularizers that do not fit the critic.
+
+    Example:
+        >>> import genmodels as gm
+        >>> model = gm.GAN((8, 8, 1), levels=17, loss="hinge", regularizers=gm.gans.R1())
+        >>> model.sample(3).shape
+        TensorShape([3, 8, 8, 1])
+    """
+
+    image_normalization = None  # of the critic for images
+    critic_sees_labels = True  # a family whose critic predicts the label does not show it
+
+    def __init__(
+        self, event_shape, *, levels=256, num_classes=None, latent_dim=100, architecture="auto", width=None,
+        normalization="auto", loss="non_saturating", regularizers=(), critic_updates=1, augment=None, generator=None,
+        critic=None, dtype=None, name=None,
+    ):  # fmt: skip
+        super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
+        latent_dim = checked_count("latent_dim", latent_dim, 1)
+        width = checked_count("width", width, 1, "None for the network's own")
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f'`normalization` must be "auto", "batch", "layer" or None; got {normalization!r}.')
+        if normalization == "auto":
+            normalization = self.image_normalization if len(self.event_shape) == 3 else None
+        self.latent_shape = (latent_dim,)
+        self.critic_updates = checked_count("critic_updates", critic_updates, 1)
+        self.adversarial_loss = losses.get(loss)
+        self.augment = augmentation.get(augment)
+        if self.augment is not None and len(self.event_shape) != 3:
+            raise ValueError(f"`augment` is for images; the data have shape {self.event_shape}.")
+        architecture = _architecture(architecture, self.event_shape)
+        options = {"dtype": self.dtype_policy, **({} if width is None else {"width": width})}
+        self.generator = generator or networks.generator(
+            architecture, latent_dim, self.event_shape, bounded=self.levels is not None, num_classes=self.num_classes,
+            **options,
+        )  # fmt: skip
+        self.critic = critic or networks.critic(
+            architecture, self.event_shape, outputs=self.critic_outputs, normalization=normalization,
+            num_classes=self.num_classes if self.critic_sees_labels else None, **options,
+        )  # fmt: skip
+        self._check_networks()
+        self._prepare(regularizers)
+
+    def _check_networks(self):
+        label = [] if self.num_classes is None else [(self.num_classes,)]
+        shared.check("generator", self.generator, [self.latent_shape, *label], self.event_shape)
+        seen = label if self.critic_sees_labels else []
+        shared.check("critic", self.critic, [self.event_shape, *seen], (self.critic_outputs,))
+        if self.generator is self.critic:
+            raise ValueError("`generator` and `critic` must be two networks; got one for both.")
+
+    def _prepare(self, given):
+        self.regularizers = regularizers.checked(given)
+        for regularizer in self.regularizers:
+            self.critic = regularizer.prepare(self.critic)
+
+    @property
+    def critic_outputs(self):
+        """Values that the critic gives an example: one, and what a family predicts besides."""
+        return 1
+
+    # ------------------------------------------------------------------ the game
+
+    def objectives(self):
+        """Two: the critic's, which is named as the loss has it, then the generator's."""
+        return (
+            Objective(self.adversarial_loss.player, self._critic_loss, self.critic, updates=self.critic_updates),
+            Objective("generator", self._generator_loss, self.generator),
+        )
+
+    def default_optimizers(self):
+        """Adam as DCGAN has it: rate 2e-4, β₁ = 0.5."""
+        return self._optimizers_of(lambda: keras.optimizers.Adam(2e-4, beta_1=0.5))
+
+    def _optimizers_of(self, make):
+        return {self.adversarial_loss.player: make(), "generator": make()}
+
+    def _critic_loss(self, batch, seed, training):
+        streams = Streams(seed, 0, tf.shape(batch.x)[0])
+        latents = self.latents(streams)
+        real = self._augmented(self._to_network(batch.x), streams.fold(1))
+        fake = self._augmented(self._call(self.generator, latents, batch.labels, training), streams.fold(2))
+
+        def judged(x):
+            return self._judged(x, batch.labels, training)
+
+        # Apart, not as one batch: the statistics of batch norm must not mix real and generated.
+        (on_real, more_on_real), (on_fake, more_on_fake) = judged(real), judged(fake)
+        loss = self.adversarial_loss.critic(on_real, on_fake)
+        metrics = {"real": tf.reduce_mean(on_real), "fake": tf.reduce_mean(on_fake)}
+        if self.adversarial_loss.measures_distance:
+            metrics["wasserstein"] = metrics["real"] - metrics["fake"]
+        for index, regularizer in enumerate(self.regularizers):
+            penalty = regularizer.penalty(lambda x: judged(x)[0], real, fake, streams.fold(3 + index))
+            if penalty is not None:
+                loss += penalty
+                metrics[regularizer.name] = penalty
+        more, named = self.critic_terms(more_on_real, more_on_fake, latents, batch.labels)
+        return loss + more, {**metrics, **named}
+
+    def _generator_loss(self, batch, seed, training):
+        streams = Streams(seed, 0, tf.shape(batch.x)[0])
+        latents = self.latents(streams)
+        fake = self._augmented(self._call(self.generator, latents, batch.labels, training), streams.fold(1))
+        values, more = self._judged(fake, batch.labels, training)
+        return self.adversarial_loss.generator(values) + self.generator_terms(more, latents, batch.labels), {}
+
+    def critic_terms(self, on_real, on_fake, latents, labels):
+        """What a family adds to the critic's loss, from the critic's further outputs; and metrics of it."""
+        return 0.0, {}
+
+    def generator_terms(self, on_fake, latents, labels):
+        """What a family adds to the generator's loss, from the critic's further outputs."""
+        return 0.0
+
+    def _judged(self, x, labels, training):
+        """The critic's values `[B]`, and its further outputs `[B, critic_outputs - 1]`."""
+        outputs = self._call(self.critic, x, labels if self.critic_sees_labels else None, training)
+        return outputs[:, 0], outputs[:, 1:]
+
+    def _augmented(self, x, streams):
+        return x if self.augment is None else self.augment(x, streams)
+
+    def _call(self, network, x, labels, training):
+        if self.num_classes is not None and labels is not None:
+            x = [x, tf.one_hot(labels, self.num_classes)]
+        return tf.cast(network(x, training=training), tf.float32)
+
+    def _to_network(self, x):
+        x = tf.cast(x, tf.float32)
+        return x if self.levels is None else x * (2.0 / (self.levels - 1)) - 1.0
+
+    # ------------------------------------------------------------------ what users call
+
+    def decode(self, z, labels=None):
+        """The generator's examples, `[B, *event_shape]` float32 in the data's units, differentiable.
+
+        Args:
+            z: latents `[B, *latent_shape]`.
+            labels: `[B]` class labels of a conditional model; None takes the classes in turn.
+        """
+        z = tf.cast(z, tf.float32)
+        if z.shape[1:] != self.latent_shape:
+            raise ValueError(f"latents must have shape [batch, {self.latent_shape[0]}]; got {z.shape}.")
+        return self._decode(z, self._labels(labels, z.shape[0]))
+
+    @compiled
+    def _decode(self, z, labels):
+        x = self._call(self.generator, z, labels, False)
+        return x if self.levels is None else (x + 1.0) * ((self.levels - 1) / 2.0)
+
+    def generate(self, streams: Streams, labels, *, truncation=None):
+        """Samples. Options of `sample`:
+
+        Args:
+            streams: one random stream a sample.
+            labels: `[num]` labels or None.
+            truncation: draw each normal number of the latent from within ± this bound (Brock et al. 2018): smaller is
+                more typical and less varied. None for no bound.
+
+        Returns:
+            `[num, *event_shape]` float32.
+        """
+        number = isinstance(truncation, numbers.Real) and not isinstance(truncation, bool)
+        if truncation is not None and not (number and 0 < truncation < math.inf):
+            raise ValueError(f"`truncation` must be a finite number above 0, or None; got {truncation!r}.")
+        bound = truncation if truncation is None else tf.constant(truncation, tf.float32)
+        return self._generate(streams.seed, streams.start, labels, streams.num, bound)
+
+    @compiled
+    def _generate(self, seed, start, labels, num, truncation):
+        return self._decode(self.latents(Streams(seed, start, num), truncation), labels)
+
+    def latents(self, streams, truncation=None):
+        """Draws from the prior, `[streams.num, *latent_shape]`; of a normal cut off at ± `truncation` where given."""
+        return normal(streams, self.latent_shape, truncation)
+
+
+def normal(streams, shape, truncation=None):
+    """Standard normal numbers, `[streams.num, *shape]`, or those within ± `truncation` by the inverse CDF."""
+    if truncation is None:
+        return streams.normal(shape)
+    low = 0.5 * tf.math.erfc(truncation / math.sqrt(2.0))  # P(z < -truncation)
+    z = tf.math.ndtri(low + streams.uniform(shape) * (1.0 - 2.0 * low))
+    return tf.clip_by_value(z, -truncation, truncation)  # against the rounding of ndtri
+
+
+def _architecture(architecture, event_shape):
+    if architecture not in ("auto", *networks.ARCHITECTURES):
+        raise ValueError(f"`architecture` must be auto, {', '.join(networks.ARCHITECTURES)}; got {architecture!r}.")
+    if architecture == "auto":
+        return "dcgan" if len(event_shape) == 3 else "mlp"
+    return architecture

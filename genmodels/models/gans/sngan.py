@@ -1,0 +1,42 @@
+"""SNGAN."""
+
+import keras
+
+from genmodels.models.gans.gan import GAN
+from genmodels.models.gans.regularizers import SpectralNormalization, several
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class SNGAN(GAN):
+    """Spectrally normalized GAN (Miyato et al. 2018): every kernel of the critic has norm 1; hinge loss.
+
+    Residual networks on images, five updates of the critic, Adam with rate 2e-4, β₁ = 0, β₂ = 0.9: the paper's settings
+    for its residual networks.
+
+    Args:
+        event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
+        architecture: of the networks not given, as in `GAN`; "auto" is "residual" on images and "mlp" on points.
+        loss: as in `GAN`.
+        critic_updates: updates of the critic for one of the generator.
+        regularizers: more of them, besides the normalization.
+        **options: as `GAN` has them.
+
+    Example:
+        >>> import genmodels as gm
+        >>> gm.SNGAN((8, 8, 1), levels=17, width=8).sample(2).shape
+        TensorShape([2, 8, 8, 1])
+    """
+
+    def __init__(
+        self, event_shape, *, architecture="auto", loss="hinge", critic_updates=5, regularizers=(), **options
+    ):  # fmt: skip
+        if architecture == "auto":
+            architecture = "residual" if len(event_shape) == 3 else "mlp"
+        super().__init__(
+            event_shape, architecture=architecture, loss=loss, critic_updates=critic_updates,
+            regularizers=(SpectralNormalization(), *several(regularizers)), **options,
+        )  # fmt: skip
+
+    def default_optimizers(self):
+        """The paper's Adam for residual networks."""
+        return self._optimizers_of(lambda: keras.optimizers.Adam(2e-4, beta_1=0.0, beta_2=0.9))
