@@ -3,8 +3,9 @@
     pip install torch normflows zuko
     python benchmarks/flows.py --out flows.json
 
-Eight couplings of points, each with a network of two hidden layers, float32, all in one process with the same number of
-threads; variants are interleaved, medians of the repeats. A step is loss, gradient and Adam on one batch.
+Eight couplings of points, each with a network of two hidden layers, float32. The peers run in a process of their own,
+`flows_torch.py`, with the same number of threads. One process works at a time; variants are interleaved, medians of the
+repeats. A step is loss, gradient and Adam on one batch.
 
 Ours: "fit" is the harness's own step with its data pipeline, seeds, metrics and check for finite losses; "bare" is the
 update alone in a `tf.function`; XLA is `compile(jit_compile=True)`, which holds for samples too. Ratios are to "fit"
@@ -17,18 +18,16 @@ sample. Those of normflows have, like ours, ActNorm, and with splines an LU-para
 neither, and so do less. Parameters and multiply-adds (of dense layers, a point) show what is compared.
 """
 
-import dataclasses
+import importlib.util
 import json
 import os
-import statistics
-import time
-from collections.abc import Callable
 from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+import pairs
 import tensorflow as tf
 import typer
 
@@ -37,33 +36,14 @@ from genmodels import cli, data
 from genmodels.training.trainer import Trainer
 
 DIM, BATCH, LAYERS, WIDTH, BINS, BOUND = 6, 512, 8, 128, 8, 5.0
-HALF, PARAMETERS = DIM // 2, {"RealNVP": 2, "spline": 3 * BINS - 1}  # of a transformed element
-OURS = "genmodels, fit"
-
-
-@dataclasses.dataclass
-class Variant:
-    """One implementation of a flow: what it has, and what is timed."""
-
-    name: str
-    parameters: int
-    multiply_adds: int  # of the dense layers, for one point in the density direction
-    steps: Callable[[int], object]
-    sample: Callable[[int], object] | None = None
-    first_step_s: float = 0.0
-    times: dict[str, list[float]] = dataclasses.field(default_factory=dict)
-
-    def row(self):
-        """Figures, medians in milliseconds."""
-        medians = {name: statistics.median(values) * 1e3 for name, values in self.times.items()}
-        known = ("name", "parameters", "multiply_adds", "first_step_s")
-        return {**{name: getattr(self, name) for name in known}, **medians}
+PARAMETERS = {"RealNVP": 2, "spline": 3 * BINS - 1}  # of a transformed element
+OURS, PEERS = "genmodels, fit", ("torch", "normflows", "zuko")
 
 
 # ---------------------------------------------------------------------- ours
 
 
-def ours(flow, x):
+def ours(flow, x, nums):
     """Our variants: the harness's step and the bare one, each with and without XLA."""
     variants = []
     for name, stepper in (("fit", harness), ("bare", bare)):
@@ -71,11 +51,15 @@ def ours(flow, x):
             model = gm.RealNVP((DIM,), levels=None, layers=LAYERS, width=WIDTH) if flow == "RealNVP" else spline()
             sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
             dense = sum(n for n, v in zip(sizes, model.trainable_variables) if v.path.endswith("kernel"))
-            variant = Variant(f"genmodels, {name}{', XLA' * xla}", sum(sizes), dense, stepper(model, x, xla))
+            facts, tasks = {"parameters": sum(sizes), "multiply_adds": dense}, {"step": stepper(model, x, xla)}
             if name == "fit":
-                variant.sample = lambda num, model=model: model.sample(num).numpy()
-            variants.append(variant)
+                tasks |= {f"sample_{num}": pairs.repeated(draw, model, num) for num in nums}
+            variants.append(pairs.Variant(f"genmodels, {name}{', XLA' * xla}", facts, tasks))
     return variants
+
+
+def draw(model, num):
+    return model.sample(num).numpy()
 
 
 def spline():
@@ -115,130 +99,16 @@ def bare(model, x, xla):
     return lambda count: [step() for _ in range(count)][-1].numpy()
 
 
-# ---------------------------------------------------------------------- peers
-
-
-def peers(flow, x, compiled):
-    """The variants of normflows and zuko."""
-    import torch
-
-    x = torch.from_numpy(x)
-    variants = []
-    for name, module in {**normflows_of(flow), **zuko_of(flow)}.items():
-        parameters = dict(module.named_parameters())
-        dense = sum(p.numel() for key, p in parameters.items() if key.endswith("weight"))
-        counts = sum(p.numel() for p in parameters.values()), dense
-        loss, sample = torch_functions(module)
-        variants.append(Variant(name, *counts, torch_steps(module, loss, x), sample))
-        if compiled and "as built" not in name:
-            faster = torch_steps(module, torch.compile(loss), x)
-            variants.append(Variant(f"{name}, compiled", *counts, faster))
-    return variants
-
-
-def normflows_of(flow):
-    """Flows of normflows by name; the last layer is the first that the data meet."""
-    import normflows as nf
-
-    sizes = [HALF, WIDTH, WIDTH, HALF * PARAMETERS[flow]]
-
-    class Network(nf.nets.MLP):
-        hidden_features = WIDTH  # by whose root normflows divides widths and heights
-
-        def forward(self, x, context=None):
-            return self.net(x)
-
-    def affine(index):
-        half = ("channel", "channel_inv")[index % 2]
-        return [nf.flows.AffineCouplingBlock(nf.nets.MLP(sizes, init_zeros=True), split_mode=half)]
-
-    def splines(index, same):
-        layer = nf.flows.CoupledRationalQuadraticSpline(DIM, 1, WIDTH, num_bins=BINS, tail_bound=BOUND)
-        if same:
-            layer.prqct.transform_net = Network(sizes, init_zeros=True)
-            layer.prqct.unconditional_transform = None
-        return [layer, nf.flows.LULinearPermute(DIM)]
-
-    def whole(layer, *arguments):
-        layers = [part for i in range(LAYERS) for part in (*layer(i, *arguments), nf.flows.ActNorm(DIM))]
-        return nf.NormalizingFlow(nf.distributions.DiagGaussian(DIM, trainable=False), layers)
-
-    if flow == "RealNVP":
-        return {"normflows, same network": whole(affine)}
-    return {"normflows, same network": whole(splines, True), "normflows, as built": whole(splines, False)}
-
-
-def zuko_of(flow):
-    """Flows of zuko by name."""
-    import zuko
-
-    options = {"transforms": LAYERS, "hidden_features": (WIDTH, WIDTH)}
-    if flow == "RealNVP":
-        return {"zuko, same network": zuko.flows.NICE(DIM, **options)}
-    element = {"univariate": zuko.transforms.MonotonicRQSTransform, "shapes": [(BINS,), (BINS,), (BINS - 1,)]}
-    return {
-        "zuko, same network": zuko.flows.NICE(DIM, **element, **options),
-        "zuko, as built": zuko.flows.NSF(DIM, passes=2, bins=BINS, **options),
-    }
-
-
-def torch_functions(module):
-    """The loss of a batch, and a function that draws samples."""
-    import torch
-
-    if hasattr(module, "forward_kld"):  # normflows
-        return module.forward_kld, torch.no_grad()(lambda num: module.sample(num)[0].numpy())
-    return lambda x: -module().log_prob(x).mean(), torch.no_grad()(lambda num: module().sample((num,)).numpy())
-
-
-def torch_steps(module, loss, x):
-    """Updates as PyTorch's tutorials write them."""
-    import torch
-
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-
-    def steps(count):
-        for _ in range(count):
-            optimizer.zero_grad()
-            value = loss(x)
-            value.backward()
-            optimizer.step()
-        return value.item()
-
-    return steps
-
-
 # ---------------------------------------------------------------------- timing
 
 
-def seconds(function, *arguments):
-    began = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - began
-
-
-def measure(flow, x, compiled, repeats, steps, nums):
+def measure(flow, x, compiled, repeats, steps, nums, threads):
     """Times every variant, in turn."""
-    variants = []
-    for variant in [*ours(flow, x), *peers(flow, x, compiled)]:
-        try:
-            variant.first_step_s = seconds(variant.steps, 1)
-        except Exception as error:
-            if "compiled" not in variant.name:
-                raise
-            print(f"{flow}, {variant.name}: left out: {type(error).__name__}: {str(error).splitlines()[0]}")
-            continue
-        variants.append(variant)
-    for repeat in range(repeats + 1):
-        for variant in variants:
-            times = {"step_ms": seconds(variant.steps, steps) / steps}
-            for num in nums if variant.sample else ():
-                calls = max(1, 10_000 // num)
-                times[f"sample_{num}_ms"] = sum(seconds(variant.sample, num) for _ in range(calls)) / calls
-            for name, value in times.items() if repeat else ():  # the first compiles and warms up
-                variant.times.setdefault(name, []).append(value)
-        print(f"{flow}: repeat {repeat}/{repeats}", flush=True)
-    return [variant.row() for variant in variants]
+    settings = {"dim": DIM, "batch": BATCH, "layers": LAYERS, "width": WIDTH, "bins": BINS, "bound": BOUND}
+    settings |= {"parameters": PARAMETERS[flow], "nums": nums, "threads": threads, "compiled": compiled}
+    counts = {"step": steps, **{f"sample_{num}": max(1, 10_000 // num) for num in nums}}
+    with pairs.Worker("flows_torch", flow=flow, **settings) as peers:
+        return pairs.measure([pairs.Here(ours(flow, x, nums)), peers], counts, repeats, flow)
 
 
 def show(flow, rows, nums):
@@ -270,21 +140,16 @@ def main(
     """Times flows and their peers and prints a table for each."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    try:
-        import normflows  # noqa: F401
-        import torch
-        import zuko  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"the peers are missing ({error}): pip install torch normflows zuko") from error
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
+    missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"the peers are missing ({', '.join(missing)}): pip install {' '.join(PEERS)}")
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).normal(size=(BATCH, DIM)).astype(np.float32)
     nums = cli.integers(samples)
     figures = {"batch": BATCH, "threads": threads, "repeats": repeats, "steps": steps, "cores": os.cpu_count()}
-    figures["versions"] = {name: metadata.version(name) for name in ("tensorflow", "torch", "normflows", "zuko")}
+    figures["versions"] = {name: metadata.version(name) for name in ("tensorflow", *PEERS)}
     for flow in PARAMETERS:
-        figures[flow] = measure(flow, x, compiled, repeats, steps, nums)
+        figures[flow] = measure(flow, x, compiled, repeats, steps, nums, threads)
     for flow in PARAMETERS:
         show(flow, figures[flow], nums)
     print(json.dumps(figures))

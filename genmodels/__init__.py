@@ -9,12 +9,13 @@ from genmodels.models import flows, gans
 from genmodels.models.autoencoders import VAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
 from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
-from genmodels.models.gans import DCGAN, GAN, LSGAN, SNGAN, WGAN, WGANGP
+from genmodels.models.gans import ACGAN, DCGAN, GAN, LSGAN, SNGAN, WGAN, WGANGP, InfoGAN
 from genmodels.training.run_directory import load_model
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ACGAN",
     "DCGAN",
     "GAN",
     "IAF",
@@ -31,6 +32,7 @@ __all__ = [
     "GatedPixelCNN",
     "GenerativeModel",
     "Glow",
+    "InfoGAN",
     "LatentModel",
     "LikelihoodModel",
     "NeuralSplineFlow",

@@ -1,6 +1,7 @@
 """Constructor arguments: checked, recorded, and turned into what a file can hold and back."""
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,14 @@ def checked_shape(shape) -> tuple[int, ...]:
             f"`event_shape` must be (height, width, channels) for images or (dimensions,) for points; got {shape}."
         )
     return tuple(shape)
+
+
+def checked_positive(name, value) -> float:
+    """A finite number above 0 as a float, or a ValueError."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be a finite number above 0; got {value!r}.")
+    return float(value)
 
 
 def checked_count(name, value, least, none_means=None) -> int | None:

@@ -19,7 +19,7 @@ def main(
     steps: int = typer.Option(10, help="Pictures in a walk, both ends included."),
     method: str = typer.Option("auto", help="lerp, slerp, or auto for what suits the prior."),
     labels: str = typer.Option("", help="Classes of a conditional model, such as 7 or 0,1,2, one a walk in turn."),
-    seed: int = typer.Option(0, help="Seed of the latents, or of the choice of examples."),
+    seed: int = typer.Option(0, help="Seed of the latents, or of the choice of examples and the search for them."),
     out: Path = typer.Option(Path("interpolation.png"), help="A .png for strips, a .gif for a film."),
 ):
     """Interpolates in the latent space of a trained model."""
@@ -40,7 +40,10 @@ def main(
         if model.num_classes is not None and classes is None:
             raise ValueError(f"the model has {model.num_classes} classes: name those of the walks with --labels.")
         ends = test.take(2 * rows, seed=seed).examples
-        strips = gm.interpolate_examples(model, ends[:rows], ends[rows:], steps=steps, method=method, labels=classes)
+        if type(model).encode is gm.LatentModel.encode:
+            print(f"A {type(model).__name__} has no encoder: searching for the latents nearest to {2 * rows} examples.")
+        options = {"steps": steps, "method": method, "labels": classes, "seed": seed}
+        strips = gm.interpolate_examples(model, ends[:rows], ends[rows:], **options)
     else:
         ends = model.prior(2 * rows, seed)
         strips = gm.interpolate(model, ends[:rows], ends[rows:], steps=steps, method=method, labels=classes)

@@ -3,5 +3,6 @@
 from genmodels.evaluation.checks import check_causality
 from genmodels.evaluation.invertible import check_invertible
 from genmodels.evaluation.likelihood import log_likelihood
+from genmodels.evaluation.memorisation import memorisation
 
-__all__ = ["check_causality", "check_invertible", "log_likelihood"]
+__all__ = ["check_causality", "check_invertible", "log_likelihood", "memorisation"]

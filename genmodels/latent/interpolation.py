@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+from genmodels.core import LatentModel
+from genmodels.latent.projection import project
+
 # Below this sine of the angle, spherical and linear weights agree to float32 rounding.
 _PARALLEL = 1e-3
 
@@ -111,16 +114,20 @@ def interpolate(model, start, end, *, steps=8, method="auto", labels=None):
     return tf.stack(frames, axis=1)
 
 
-def interpolate_examples(model, x_start, x_end, *, steps=8, method="auto", labels=None):
+def interpolate_examples(model, x_start, x_end, *, steps=8, method="auto", labels=None, seed=0):
     """`interpolate` between the encodings of two batches of examples.
 
+    A model without an encoder, such as a GAN, is searched for latents that decode to nearly the examples, by
+    `project` with its defaults.
+
     Args:
-        model: a `LatentModel` whose family has an encoder.
+        model: a `LatentModel`.
         x_start: examples in the data's units, [B, *event_shape].
         x_end: examples, the same shape.
         steps: frames a path, an integer ≥ 2; the first and last are the reconstructions of the examples.
         method: "lerp", "slerp" or "auto", as in `interpolate`.
         labels: one for each path, [B], or condition vectors [B, C], for conditional models.
+        seed: of the search, where there is no encoder.
 
     Returns:
         float32 [B, steps, *event_shape], in the data's units.
@@ -148,7 +155,11 @@ def interpolate_examples(model, x_start, x_end, *, steps=8, method="auto", label
             f"got [{_listed(x_start.shape)}] and [{_listed(x_end.shape)}]."
         )
     labels = _checked_labels(labels, x_start.shape[0])
-    start, end = model.encode(x_start, labels), model.encode(x_end, labels)
+    if getattr(type(model), "encode", LatentModel.encode) is LatentModel.encode:
+        both = None if labels is None else tf.concat([labels, labels], 0)
+        start, end = tf.split(project(model, tf.concat([x_start, x_end], 0), both, seed=seed), 2)
+    else:
+        start, end = model.encode(x_start, labels), model.encode(x_end, labels)
     return interpolate(model, start, end, steps=steps, method=method, labels=labels)
 
 

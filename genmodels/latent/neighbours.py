@@ -15,7 +15,8 @@ def nearest_neighbours(samples, data, k=1, *, features=None, batch_size=1000):
 
     Args:
         samples: [N, *event_shape], real numbers in the data's units.
-        data: the examples to search, [M, *event_shape], or a `Dataset`; a memory map is read chunk by chunk.
+        data: the examples to search, [M, *event_shape], or a `Dataset` that is not binarized dynamically; a memory
+            map is read chunk by chunk.
         k: neighbours a sample, 1 … M.
         features: a function of examples [B, *event_shape] that gives their features [B, F]; None for the pixels.
         batch_size: examples at a time; the result does not depend on it.
@@ -38,6 +39,8 @@ def nearest_neighbours(samples, data, k=1, *, features=None, batch_size=1000):
         >>> distances[1].tolist()
         [0.0, 5.0]
     """
+    if getattr(data, "dynamic", False):
+        raise ValueError("`data` is binarized anew at every visit; give examples in the units of the samples.")
     data = np.asarray(getattr(data, "examples", data))
     samples = np.asarray(samples)
     if samples.ndim < 2 or samples.shape[1:] != data.shape[1:] or not len(samples):
@@ -72,10 +75,8 @@ def _merged(queries, chunk, first, indices, distances):
     # No example beyond the k-th of all so far can be among the k nearest.
     limit = np.partition(np.concatenate([distances**2, rough], 1), k - 1, axis=1)[:, k - 1 : k]
     row, column = np.nonzero(rough <= limit + _SLACK * (squared_q + squared_c.max()))
-    exact = [
-        np.sqrt(np.sum((queries[row[i : i + len(chunk)]] - chunk[column[i : i + len(chunk)]]) ** 2, 1))
-        for i in range(0, len(row), len(chunk))
-    ]
+    parts = (slice(i, i + len(chunk)) for i in range(0, len(row), len(chunk)))  # in the memory of a chunk
+    exact = [np.sqrt(np.sum((queries[row[part]] - chunk[column[part]]) ** 2, 1)) for part in parts]
     row = np.concatenate([np.repeat(np.arange(n), k), row])
     distance = np.concatenate([distances.ravel(), *exact])
     index = np.concatenate([indices.ravel(), first + column])

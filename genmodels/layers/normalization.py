@@ -8,7 +8,7 @@ import tensorflow as tf
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` of the last axis in one kernel (Ioffe & Szegedy 2015).
 
-    Keras composes it of elementwise operations in float32; the kernel reads and writes each number once, in bfloat16 too.
+    Keras composes it of elementwise operations in float32; the kernel passes once over the numbers, also of bfloat16.
     The moving variance is of unbiased estimates, as in PyTorch.
 
     Args:

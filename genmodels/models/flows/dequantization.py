@@ -131,7 +131,7 @@ def get(dequantization, dtype):
     """The dequantization that a name stands for, or the layer itself."""
     if isinstance(dequantization, keras.layers.Layer):
         if not callable(getattr(dequantization, "center", None)):
-            raise ValueError(f"a dequantization has `call(x, streams)` and `center(x)`; {dequantization} has no `center`.")
+            raise ValueError(f"a dequantization needs `call(x, streams)` and `center(x)`; got {dequantization!r}.")
         return dequantization
     if not isinstance(dequantization, str) or dequantization not in NAMES:
         raise ValueError(f"`dequantization` must be one of {', '.join(NAMES)}, or a layer; got {dequantization!r}.")

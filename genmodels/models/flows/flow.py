@@ -37,8 +37,8 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         condition_dim: length of the real-valued vector that a conditional model sees in place of a class; it is given
             wherever labels are.
         prior: of the latents: "normal" or "logistic".
-        dequantization: "uniform", "variational", or a layer: for x, the integers divided by levels - 1, `call(x, streams)`
-            gives noise u in (0, 1) and log q(u | x) `[B]`, `center(x)` the u that stands for it in `encode`.
+        dequantization: "uniform", "variational", or a layer: for x, integers divided by levels - 1, `call(x, streams)`
+            gives noise u in (0, 1) and log q(u | x) `[B]`, and `center(x)` the u that stands for it in `encode`.
         dtype: Keras dtype policy of the dequantization's networks.
         name: name of the model.
 

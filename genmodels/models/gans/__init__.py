@@ -1,8 +1,10 @@
 """Generative adversarial networks: losses, regularizers and networks that compose, and the models of the papers."""
 
+from genmodels.models.gans.acgan import ACGAN
 from genmodels.models.gans.augmentation import DiffAugment
 from genmodels.models.gans.dcgan import DCGAN, LSGAN
 from genmodels.models.gans.gan import GAN
+from genmodels.models.gans.infogan import InfoGAN
 from genmodels.models.gans.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 from genmodels.models.gans.networks import (
     dcgan_critic,
@@ -25,6 +27,7 @@ from genmodels.models.gans.spectral import SpectralNormalized, spectral_normaliz
 from genmodels.models.gans.wgan import WGAN, WGANGP
 
 __all__ = [
+    "ACGAN",
     "DCGAN",
     "DRAGAN",
     "GAN",
@@ -37,6 +40,7 @@ __all__ = [
     "DiffAugment",
     "GradientPenalty",
     "Hinge",
+    "InfoGAN",
     "LeastSquares",
     "Minimax",
     "NonSaturating",

@@ -9,9 +9,9 @@ from genmodels.models.gans.gan import GAN
 class DCGAN(GAN):
     """Deep convolutional GAN (Radford et al. 2015, "Unsupervised Representation Learning with DCGANs").
 
-    Strided convolutions, batch norm, ReLU and tanh in the generator, LeakyReLU in the discriminator; the non-saturating
-    loss; Adam with rate 2e-4 and β₁ = 0.5, batches of 128 in the paper. Its latents are uniform there and normal here, as
-    everywhere since, so that walks and truncation mean the same for all GANs.
+    Strided convolutions and batch norm, ReLU and tanh in the generator, LeakyReLU in the discriminator; the
+    non-saturating loss; Adam with rate 2e-4 and β₁ = 0.5; batches of 128 in the paper. Latents are uniform there and
+    normal here, as everywhere since, so that walks and truncation mean the same for all GANs.
 
     Args:
         event_shape: `(height, width, channels)`, from 8 to 128 pixels a side.

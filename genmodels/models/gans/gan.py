@@ -1,7 +1,6 @@
 """What adversarial models share: two networks, one game."""
 
 import math
-import numbers
 
 import keras
 import tensorflow as tf
@@ -11,7 +10,7 @@ from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
 from genmodels.models.gans import augmentation, losses, networks, regularizers
 from genmodels.sampling import Streams
-from genmodels.settings import checked_count
+from genmodels.settings import checked_count, checked_positive
 
 NORMALIZATIONS = ("auto", "batch", "layer", None)
 
@@ -213,10 +212,7 @@ class GAN(LatentModel):
         Returns:
             `[num, *event_shape]` float32.
         """
-        number = isinstance(truncation, numbers.Real) and not isinstance(truncation, bool)
-        if truncation is not None and not (number and 0 < truncation < math.inf):
-            raise ValueError(f"`truncation` must be a finite number above 0, or None; got {truncation!r}.")
-        bound = truncation if truncation is None else tf.constant(truncation, tf.float32)
+        bound = None if truncation is None else tf.constant(checked_positive("truncation", truncation))
         return self._generate(streams.seed, streams.start, labels, streams.num, bound)
 
     @compiled

@@ -171,5 +171,5 @@ def get(loss):
     if isinstance(loss, AdversarialLoss):
         return loss
     if not isinstance(loss, str) or loss not in NAMES:
-        raise ValueError(f"`loss` must be one of {', '.join(NAMES)}, or a genmodels.gans.AdversarialLoss; got {loss!r}.")
+        raise ValueError(f"`loss` must be {', '.join(NAMES)}, or a genmodels.gans.AdversarialLoss; got {loss!r}.")
     return NAMES[loss]()

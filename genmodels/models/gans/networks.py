@@ -2,8 +2,8 @@
 
 A generator maps a latent `[B, latent_dim]` to an example, images in [-1, 1]; a critic maps an example to one unbounded
 value, or more where a model asks for more. With `num_classes` each takes a one-hot label `[B, num_classes]` as second
-input: a generator beside its latent, by an embedding; a critic by projection, ⟨V y, φ(x)⟩ added to its value, φ its last
-features (Miyato & Koyama 2018).
+input: a generator beside its latent, by an embedding; a critic by projection, ⟨V y, φ(x)⟩ added to its value, with φ its
+last features (Miyato & Koyama 2018).
 """
 
 import math
@@ -155,7 +155,8 @@ def dcgan_critic(
         norm = normalization if index else None
         x = keras.layers.Conv2D(channels, 4, strides=2, padding="same", use_bias=norm is None, **start)(x)
         x = keras.layers.LeakyReLU(SLOPE, dtype=dtype)(_normalized(x, norm, dtype))
-    return _judge(image, keras.layers.Flatten(dtype=dtype)(x), outputs, num_classes, name, {**start, "dtype": "float32"})
+    x = keras.layers.Flatten(dtype=dtype)(x)
+    return _judge(image, x, outputs, num_classes, name, _start("float32") if normalization == "batch" else None)
 
 
 # ---------------------------------------------------------------------- residual
@@ -310,15 +311,18 @@ def _latent(latent_dim, num_classes, dtype):
 
 
 def _judge(example, features, outputs, num_classes, name, start=None):
-    """The network from an example to its values, with a label's projection; float32."""
+    """The network from an example to its value, with a label's projection, and to further outputs; float32."""
     start = start or {"dtype": "float32"}
-    values = keras.layers.Dense(outputs, **start)(features)
-    if num_classes is None:
-        return keras.Model(example, values, name=name)
-    label = keras.Input((num_classes,))
-    embedded = keras.layers.Dense(features.shape[-1], use_bias=False, **start)(label)
-    product = keras.layers.Dot(1, dtype="float32")([embedded, features])  # [B, 1]
-    return keras.Model([example, label], keras.layers.Add(dtype="float32")([values, product]), name=name)
+    value, inputs = keras.layers.Dense(1, **start)(features), example
+    if num_classes is not None:
+        label = keras.Input((num_classes,))
+        embedded = keras.layers.Dense(features.shape[-1], use_bias=False, **start)(label)
+        product = keras.layers.Dot(1, dtype="float32")([embedded, features])  # [B, 1]
+        value, inputs = keras.layers.Add(dtype="float32")([value, product]), [example, label]
+    if outputs > 1:
+        more = keras.layers.Dense(outputs - 1, dtype="float32")(features)
+        value = keras.layers.Concatenate(dtype="float32")([value, more])
+    return keras.Model(inputs, value, name=name)
 
 
 def _normalized(x, normalization, dtype):

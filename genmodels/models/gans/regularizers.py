@@ -4,19 +4,17 @@ Two kinds of thing keep a critic smooth: a change of the network itself (`prepar
 a penalty of its gradient with respect to the data (`penalty`).
 """
 
-import abc
 import dataclasses
-import math
-import numbers
 from typing import ClassVar
 
 import keras
 import tensorflow as tf
 
 from genmodels.models.gans.spectral import spectral_normalized
+from genmodels.settings import checked_positive
 
 
-class Regularizer(abc.ABC):
+class Regularizer:
     """A new one defines `prepare`, or `penalty`, or both.
 
     Attributes:
@@ -66,7 +64,7 @@ class WeightClipping(Regularizer):
     bound: float = 0.01
 
     def __post_init__(self):
-        _check_positive("bound", self.bound)
+        checked_positive("bound", self.bound)
 
     def prepare(self, critic):
         """The same critic, its variables under a constraint, which optimizers apply."""
@@ -132,8 +130,8 @@ class GradientPenalty(_GradientPenalty):
     name = "gradient_penalty"
 
     def __post_init__(self):
-        _check_positive("weight", self.weight)
-        _check_positive("target", self.target)
+        checked_positive("weight", self.weight)
+        checked_positive("target", self.target)
 
     def penalty(self, value, real, fake, streams):
         """The penalty at one uniform point of each line."""
@@ -171,7 +169,7 @@ class DRAGAN(GradientPenalty):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_positive("scale", self.scale)
+        checked_positive("scale", self.scale)
 
     def penalty(self, value, real, fake, streams):
         """The penalty at one random neighbour of each example."""
@@ -197,7 +195,7 @@ class R1(_GradientPenalty):
     name = "r1_penalty"
 
     def __post_init__(self):
-        _check_positive("weight", self.weight)
+        checked_positive("weight", self.weight)
 
     def penalty(self, value, real, fake, streams):
         """The penalty at the real examples."""
@@ -243,8 +241,3 @@ def checked(regularizers) -> tuple[Regularizer, ...]:
     if len({type(regularizer) for regularizer in given}) < len(given):
         raise ValueError(f"`regularizers` must be of different kinds; got {given}.")
     return given
-
-
-def _check_positive(name, value):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < math.inf:
-        raise ValueError(f"`{name}` must be a finite number above 0; got {value!r}.")
