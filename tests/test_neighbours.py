@@ -92,12 +92,14 @@ def test_a_dataset_is_searched():
         nearest_neighbours(test.examples[:5], train.binarized("dynamic"))
 
 
-def test_rounding_in_the_search_for_candidates_breaks_no_tie():
-    rng = np.random.default_rng(0)
-    samples, image = rng.normal(size=[7, 784]), rng.normal(size=[1, 784])
-    # A matrix product sums the last of these equal columns in another order.
-    indices, _ = nearest_neighbours(samples, np.repeat(image, 37, axis=0), 3)
-    np.testing.assert_array_equal(indices, [[0, 1, 2]] * 7)
+@pytest.mark.parametrize("count", [5, 11])
+def test_rounding_in_the_search_for_candidates_breaks_no_tie(count):
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        # A matrix product sums the last of these equal columns in another order.
+        data = np.repeat(rng.normal(size=[1, 100]), count, axis=0)
+        indices, _ = nearest_neighbours(rng.normal(size=[7, 100]), data, 3)
+        np.testing.assert_array_equal(indices, [[0, 1, 2]] * 7)
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ def memorisation(samples, train, held_out, *, features=None) -> dict:
         1.0
     """
     held_out = np.asarray(getattr(held_out, "examples", held_out))
-    if len(held_out) < len(samples):
-        raise ValueError(f"`held_out` must hold at least as many examples as samples, {len(samples)}; got {len(held_out)}.")
+    num = len(samples)
+    if len(held_out) < num:
+        raise ValueError(f"`held_out` must hold as many examples as there are samples, {num}; got {len(held_out)}.")
     near = [
-        nearest_neighbours(x, train, features=features)[1][:, 0].astype(np.float64)
-        for x in (samples, held_out[: len(samples)])
+        nearest_neighbours(x, train, features=features)[1][:, 0].astype(np.float64) for x in (samples, held_out[:num])
     ]
     medians = [float(np.median(distances)) for distances in near]
     return {

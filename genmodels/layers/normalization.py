@@ -31,11 +31,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         if self.axis != -1 or self.renorm or self.synchronized:
             raise ValueError("the fused kernel normalizes the last axis, without `renorm` and `synchronized`.")
 
-    def build(self, input_shape):
-        """Creates scale, offset and moving averages."""
-        super().build(input_shape)
-        self.axis = -1
-
     def call(self, inputs, training=None, mask=None):
         """The normalized inputs; `training` takes the batch's statistics and moves the averages."""
         if mask is not None:

@@ -44,9 +44,7 @@ class AdversarialLoss(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class _Smoothed(AdversarialLoss):
-    """Args:
-    smoothing: real examples have the target 1 − smoothing (Salimans et al. 2016, one-sided label smoothing).
-    """
+    """Real examples have the target 1 − smoothing (Salimans et al. 2016, one-sided label smoothing)."""
 
     smoothing: float = 0.0
 
@@ -68,6 +66,9 @@ class _CrossEntropy(_Smoothed):
 class Minimax(_CrossEntropy):
     """The game of Goodfellow et al. 2014: the generator minimises log(1 − D(G(z))), which is flat where it is bad.
 
+    Args:
+        smoothing: real examples have the target 1 − smoothing (Salimans et al. 2016, one-sided label smoothing).
+
     Example:
         >>> Minimax().generator(tf.zeros([1])).numpy().round(4).item()
         -0.6931
@@ -83,6 +84,9 @@ class Minimax(_CrossEntropy):
 class NonSaturating(_CrossEntropy):
     """The generator maximises log D(G(z)) instead (Goodfellow et al. 2014, section 3): steep where it is bad.
 
+    Args:
+        smoothing: real examples have the target 1 − smoothing (Salimans et al. 2016, one-sided label smoothing).
+
     Example:
         >>> NonSaturating().generator(tf.zeros([1])).numpy().round(4).item()
         0.6931
@@ -97,6 +101,9 @@ class NonSaturating(_CrossEntropy):
 @dataclasses.dataclass(frozen=True)
 class LeastSquares(_Smoothed):
     """Targets 1 for real and 0 for generated data (Mao et al. 2016, "Least Squares GAN").
+
+    Args:
+        smoothing: real examples have the target 1 − smoothing (Salimans et al. 2016, one-sided label smoothing).
 
     Example:
         >>> LeastSquares().critic(tf.constant([1.0, 3.0]), tf.constant([1.0])).numpy().item()

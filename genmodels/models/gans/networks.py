@@ -2,7 +2,7 @@
 
 A generator maps a latent `[B, latent_dim]` to an example, images in [-1, 1]; a critic maps an example to one unbounded
 value, or more where a model asks for more. With `num_classes` each takes a one-hot label `[B, num_classes]` as second
-input: a generator beside its latent, by an embedding; a critic by projection, ⟨V y, φ(x)⟩ added to its value, with φ its
+input: a generator beside its latent; a critic by projection, ⟨V y, φ(x)⟩ added to its value, with φ its
 last features (Miyato & Koyama 2018).
 """
 
@@ -120,11 +120,12 @@ def dcgan_generator(
         x = keras.layers.ReLU(dtype=dtype)(_normalized(x, "batch", dtype))
         wanted = event_shape[-1] if stage == 0 else filters[stage - 1]
         kind = "float32" if stage == 0 else dtype
-        odd = [1 if size % 2 else None for size in sizes[stage]]  # 4 becomes 7, not 8, where 7 halves to 4
+        # 4 becomes 7, not 8, where 7 halves to 4; Keras' padding is of both sides or of none.
+        odd = all(size % 2 for size in sizes[stage])
         x = keras.layers.Conv2DTranspose(
-            wanted, 4, strides=2, padding="same", use_bias=stage == 0, **_start(kind),
-            output_padding=None if odd == [None, None] else tuple(o or 0 for o in odd),
+            wanted, 4, strides=2, padding="same", use_bias=stage == 0, output_padding=1 if odd else None, **_start(kind)
         )(x)  # fmt: skip
+        x = _cropped(x, sizes[stage], kind)
     if bounded:
         x = keras.layers.Activation("tanh", dtype="float32")(x)
     return keras.Model(inputs, x, name=name)
@@ -268,7 +269,11 @@ def _block(x, normalization, dtype):
 
 
 def _doubled(x, size, dtype):
-    x = keras.layers.UpSampling2D(dtype=dtype)(x)  # nearest
+    return _cropped(keras.layers.UpSampling2D(dtype=dtype)(x), size, dtype)  # nearest
+
+
+def _cropped(x, size, dtype):
+    """Without the last row and column, where they are one more than `size`."""
     spare = [have - want for have, want in zip(x.shape[1:3], size)]
     return keras.layers.Cropping2D(((0, spare[0]), (0, spare[1])), dtype=dtype)(x) if any(spare) else x
 
@@ -298,16 +303,15 @@ def _stages(event_shape, width):
 
 
 def _latent(latent_dim, num_classes, dtype):
-    """The latent, beside it the embedding of a label; and the network's inputs."""
+    """The latent with the one-hot label beside it, and the network's inputs.
+
+    As it is: an embedding as loud as the latent drowns it, and every class has one image.
+    """
     latent = keras.Input((latent_dim,))
     if num_classes is None:
         return latent, latent
     label = keras.Input((num_classes,))
-    # As large as the latent itself, or the network would not see it at first.
-    embedding = keras.layers.Dense(
-        latent_dim, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=1.0), dtype=dtype
-    )(label)
-    return keras.layers.Concatenate(dtype=dtype)([latent, embedding]), [latent, label]
+    return keras.layers.Concatenate(dtype=dtype)([latent, label]), [latent, label]
 
 
 def _judge(example, features, outputs, num_classes, name, start=None):

@@ -67,14 +67,17 @@ class WeightClipping(Regularizer):
         checked_positive("bound", self.bound)
 
     def prepare(self, critic):
-        """The same critic, its variables under a constraint, which optimizers apply."""
+        """The same critic, its variables under a constraint, which optimizers apply; after one of their own."""
         for variable in critic.trainable_variables:
-            variable.constraint = _clipped(self.bound)
+            variable.constraint = _clipped(self.bound, variable.constraint)
         return critic
 
 
-def _clipped(bound):
-    return lambda weights: tf.clip_by_value(weights, -bound, bound)
+def _clipped(bound, before):
+    def constraint(weights):
+        return tf.clip_by_value(weights if before is None else before(weights), -bound, bound)
+
+    return constraint
 
 
 class _GradientPenalty(Regularizer):
@@ -102,7 +105,7 @@ def squared_gradient_norm(value, x):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         total = tf.reduce_sum(value(x))
-    gradient = tf.cast(tape.gradient(total, x), tf.float32)
+    gradient = tf.cast(tape.gradient(total, x, tf.UnconnectedGradients.ZERO), tf.float32)
     return tf.reduce_sum(gradient**2, axis=range(1, gradient.shape.rank))
 
 

@@ -52,8 +52,8 @@ def spectral_normalized(network):
     """A network with every dense and convolutional layer wrapped; it shares all weights with the given one.
 
     Raises:
-        ValueError: for a network that is not functional or sequential, and so cannot be taken apart, and for a
-            transposed convolution, which has no spectral norm here.
+        ValueError: for a network that is not functional or sequential, and so cannot be taken apart, and for a layer
+            with kernels of another kind, such as a transposed or a depthwise convolution.
     """
     if not isinstance(network, keras.Sequential) and not hasattr(network, "operations"):
         raise ValueError(
@@ -64,9 +64,14 @@ def spectral_normalized(network):
 
 
 def _wrapped(layer):
-    if isinstance(layer, keras.layers.Conv1DTranspose | keras.layers.Conv2DTranspose | keras.layers.Conv3DTranspose):
-        raise ValueError(f"spectral normalization of a transposed convolution ({layer.name!r}) is not offered.")
     convolutions = keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.Conv3D
     if isinstance(layer, keras.layers.Dense | convolutions):
         return SpectralNormalized(layer)
+    normalized = isinstance(layer, SpectralNormalized | keras.layers.SpectralNormalization)
+    kernels = [] if normalized else [v.path for v in layer.trainable_variables if "kernel" in v.name]
+    if kernels:
+        raise ValueError(
+            f"spectral normalization is of dense layers and plain convolutions; {layer.name!r} is a "
+            f"{type(layer).__name__} with {', '.join(kernels)}."
+        )
     return layer
