@@ -1,6 +1,7 @@
 """Timings of two libraries side by side, each in a process of its own.
 
-In one process the threads of one disturb those of the other: they spin for a while after their work, on the same cores.
+In one process the threads of one disturb those of the other: PyTorch's spin for some 5 ms after their work, on the same
+cores.
 Here a second process, a `Worker`, imports a module, builds its variants and times them on command. Measurements are
 interleaved, and one process waits while the other works. The worker's module defines
 
@@ -26,7 +27,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-REST = 0.05  # seconds before each measurement, for the threads of the last one to fall asleep
+REST = 0.05  # seconds before each measurement, in which the threads of the one before fall asleep
 
 
 @dataclasses.dataclass
@@ -133,6 +134,8 @@ def serve(module, settings):
 
 
 def _told(error):
+    if isinstance(error, Failed):
+        return str(error)
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 

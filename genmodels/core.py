@@ -262,6 +262,8 @@ class GenerativeModel(keras.Model):
             return None
         if labels is None:
             return tf.range(num, dtype=tf.int32) % self.num_classes
+        if tf.is_tensor(labels) and not tf.executing_eagerly():
+            return tf.cast(labels, tf.int32)  # checked where its values were known
         labels = np.broadcast_to(np.asarray(labels), (num,)) if np.ndim(labels) == 0 else np.asarray(labels)
         if labels.shape != (num,) or labels.dtype.kind not in "iu":
             raise ValueError(

@@ -48,20 +48,14 @@ def project(model, x, labels=None, *, steps=300, starts=4, learning_rate=0.1, se
     """
     x, labels = _checked_examples(model, x, labels)
     batch_size = _checked_settings(x, steps, starts, learning_rate, batch_size)
-    # A model checks classes by their values, which the inputs of a graph have not: they are constants of a graph.
-    by_value = labels is not None and labels.dtype.is_integer
-    search, seed, found = None, make_seed(seed), []
+    search, seed, found = _compiled(model, steps, learning_rate), make_seed(seed), []
     for first in range(0, len(x), batch_size):
         # The last batch is filled up and cut: one shape, one trace.
         rows = tf.tile(tf.range(first, first + batch_size) % len(x), [starts])
         streams = Streams(seed, first, batch_size)
         z = tf.concat([model.latents(streams.fold(start)) for start in range(starts)], 0)
         target = tf.cast(tf.gather(x, rows), tf.float32)
-        given = () if labels is None else (tf.gather(labels, rows),)
-        inputs, constants = ((z, target), given) if by_value else ((z, target, *given), ())
-        if search is None or by_value:
-            search = _compiled(model, constants, steps, learning_rate).get_concrete_function(*inputs)
-        best, nearest = search(*inputs)
+        best, nearest = search(z, target, None if labels is None else tf.gather(labels, rows))
         nearest = tf.reshape(nearest, [starts, batch_size])
         if not tf.reduce_all(tf.math.is_finite(tf.reduce_min(nearest, 0))):
             raise ValueError("the distance of some example is never finite: its numbers, or the decoded ones, are not.")
@@ -70,14 +64,14 @@ def project(model, x, labels=None, *, steps=300, starts=4, learning_rate=0.1, se
     return tf.concat(found, 0)[: len(x)]
 
 
-def _compiled(model, constants, steps, learning_rate):
-    """`_search` as a function of latents, examples, and labels where these are not constants."""
+def _compiled(model, steps, learning_rate):
+    """`_search` as a compiled function of latents, examples, and labels."""
     levels = getattr(model, "levels", None)
     scale = 1.0 if levels is None else 1.0 / (levels - 1)
 
     @tf.function
-    def search(z, x, *inputs):
-        return _search(lambda z: scale * model.decode(z, *constants, *inputs), z, scale * x, steps, learning_rate)
+    def search(z, x, labels):
+        return _search(lambda z: scale * model.decode(z, labels), z, scale * x, steps, learning_rate)
 
     return search
 
