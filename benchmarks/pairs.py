@@ -1,13 +1,15 @@
 """Timings of two libraries side by side, each in a process of its own.
 
-In one process the threads of one disturb those of the other: PyTorch's spin for some 5 ms after their work, on the same
-cores.
-Here a second process, a `Worker`, imports a module, builds its variants and times them on command. Measurements are
-interleaved, and one process waits while the other works. The worker's module defines
+In one process the threads of one disturb those of the other: PyTorch's spin for some 5 ms after their work. Here a
+second process, a `Worker`, imports a module, builds its variants and times them on command. Measurements are
+interleaved, and one process waits while the other works. All other work must stop: PyTorch's threads wait for each
+other by spinning, and on cores that others use as well two took ten to thirty times as long as one.
+
+The worker's module imports its library, which the parent does not, and defines
 
     variants(**settings) -> list[Variant]
 
-and the settings are what JSON holds. It imports its library; the parent does not.
+of settings that JSON can hold.
 
     import pairs
 

@@ -17,6 +17,7 @@ LABELS = np.arange(64) % 3
 # name: (constructor, data, labels, options of `sample` that make untrained samples differ by seed)
 NOISE = {"pixel_noise": True}
 RGB = toys.images(64, (4, 4, 3), 256)
+GRAY = toys.images(64, (8, 8, 1), 256)  # untrained GANs are gray: fewer levels would not tell their samples apart
 SMALL = {"filters": 8, "blocks": 1}
 NARROW = {"width": 8, "depth": 1}
 MODELS = {
@@ -49,6 +50,10 @@ MODELS = {
     "spline-flow": (
         lambda: gm.NeuralSplineFlow((2,), levels=None, layers=2, bins=4, **NARROW), toys.points(), None, {}
     ),
+    "dcgan": (lambda: gm.DCGAN((8, 8, 1), width=8), GRAY, None, {}),
+    "wgan-gp": (lambda: gm.WGANGP((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
+    "sngan": (lambda: gm.SNGAN((8, 8, 1), architecture="dcgan", width=8), GRAY, None, {}),
+    "wgan-points": (lambda: gm.WGAN((2,), levels=None, width=8), toys.points(), None, {}),
     "toy-wgan": (toys.ToyWGAN, toys.points(), None, {}),
     "toy-mean": (toys.Mean, toys.points(), None, {}),
 }

@@ -2,6 +2,7 @@
 
 from genmodels.layers.causal import CausalConv2D, CausalLayer, Sees, Shift, SpaceFromDepth
 from genmodels.layers.channels import ChannelHead
+from genmodels.layers.convolution import FastConv2D, FastConv2DTranspose
 from genmodels.layers.gates import ConcatELU, Gate, LinearGate
 from genmodels.layers.normalization import FusedBatchNormalization
 from genmodels.layers.recurrent import DiagonalLSTM, RowLSTM
@@ -12,6 +13,8 @@ __all__ = [
     "ChannelHead",
     "ConcatELU",
     "DiagonalLSTM",
+    "FastConv2D",
+    "FastConv2DTranspose",
     "FusedBatchNormalization",
     "Gate",
     "LinearGate",

@@ -10,6 +10,7 @@ import math
 
 import keras
 
+from genmodels.layers.convolution import FastConv2D, FastConv2DTranspose
 from genmodels.layers.normalization import FusedBatchNormalization
 
 ARCHITECTURES = ("mlp", "dcgan", "residual")
@@ -122,7 +123,7 @@ def dcgan_generator(
         kind = "float32" if stage == 0 else dtype
         # 4 becomes 7, not 8, where 7 halves to 4; Keras' padding is of both sides or of none.
         odd = all(size % 2 for size in sizes[stage])
-        x = keras.layers.Conv2DTranspose(
+        x = FastConv2DTranspose(
             wanted, 4, strides=2, padding="same", use_bias=stage == 0, output_padding=1 if odd else None, **_start(kind)
         )(x)  # fmt: skip
         x = _cropped(x, sizes[stage], kind)
@@ -154,7 +155,7 @@ def dcgan_critic(
     x = image = keras.Input(tuple(event_shape))
     for index, channels in enumerate(_stages(event_shape, width)[1]):
         norm = normalization if index else None
-        x = keras.layers.Conv2D(channels, 4, strides=2, padding="same", use_bias=norm is None, **start)(x)
+        x = FastConv2D(channels, 4, strides=2, padding="same", use_bias=norm is None, **start)(x)
         x = keras.layers.LeakyReLU(SLOPE, dtype=dtype)(_normalized(x, norm, dtype))
     x = keras.layers.Flatten(dtype=dtype)(x)
     return _judge(image, x, outputs, num_classes, name, _start("float32") if normalization == "batch" else None)
@@ -189,7 +190,7 @@ def residual_generator(
     for stage in reversed(range(len(filters))):
         x = _block_up(x, filters[max(stage - 1, 0)], sizes[stage], dtype)
     x = layers.ReLU(dtype=dtype)(_normalized(x, "batch", dtype))
-    x = layers.Conv2D(event_shape[-1], 3, padding="same", dtype="float32")(x)
+    x = FastConv2D(event_shape[-1], 3, padding="same", dtype="float32")(x)
     if bounded:
         x = layers.Activation("tanh", dtype="float32")(x)
     return keras.Model(inputs, x, name=name)
@@ -230,11 +231,11 @@ def _block_up(x, channels, size, dtype):
     layers = keras.layers
     y = layers.ReLU(dtype=dtype)(_normalized(x, "batch", dtype))
     y = _doubled(y, size, dtype)
-    y = layers.Conv2D(channels, 3, padding="same", use_bias=False, dtype=dtype)(y)
+    y = FastConv2D(channels, 3, padding="same", use_bias=False, dtype=dtype)(y)
     y = layers.ReLU(dtype=dtype)(_normalized(y, "batch", dtype))
-    y = layers.Conv2D(channels, 3, padding="same", dtype=dtype)(y)
+    y = FastConv2D(channels, 3, padding="same", dtype=dtype)(y)
     # The 1×1 convolution and the doubling commute; before it, it has a quarter of the pixels.
-    x = _doubled(layers.Conv2D(channels, 1, dtype=dtype)(x), size, dtype)
+    x = _doubled(FastConv2D(channels, 1, dtype=dtype)(x), size, dtype)
     return layers.Add(dtype=dtype)([x, y])
 
 
@@ -242,19 +243,19 @@ def _block_down(x, channels, normalization, dtype):
     """Norm, ReLU, 3×3, norm, ReLU, 3×3, halve; beside it halve, 1×1."""
     layers = keras.layers
     y = layers.ReLU(dtype=dtype)(_normalized(x, normalization, dtype))
-    y = layers.Conv2D(channels, 3, padding="same", dtype=dtype)(y)
+    y = FastConv2D(channels, 3, padding="same", dtype=dtype)(y)
     y = layers.ReLU(dtype=dtype)(_normalized(y, normalization, dtype))
-    y = _halved(layers.Conv2D(channels, 3, padding="same", dtype=dtype)(y), dtype)
-    x = layers.Conv2D(channels, 1, dtype=dtype)(_halved(x, dtype))
+    y = _halved(FastConv2D(channels, 3, padding="same", dtype=dtype)(y), dtype)
+    x = FastConv2D(channels, 1, dtype=dtype)(_halved(x, dtype))
     return layers.Add(dtype=dtype)([x, y])
 
 
 def _first_block(x, channels, dtype):
     """As `_block_down`, without what would come before the first convolution: the image is not to be rectified."""
     layers = keras.layers
-    y = layers.Conv2D(channels, 3, padding="same", dtype=dtype)(x)
-    y = layers.Conv2D(channels, 3, padding="same", dtype=dtype)(layers.ReLU(dtype=dtype)(y))
-    x = layers.Conv2D(channels, 1, dtype=dtype)(_halved(x, dtype))
+    y = FastConv2D(channels, 3, padding="same", dtype=dtype)(x)
+    y = FastConv2D(channels, 3, padding="same", dtype=dtype)(layers.ReLU(dtype=dtype)(y))
+    x = FastConv2D(channels, 1, dtype=dtype)(_halved(x, dtype))
     return layers.Add(dtype=dtype)([x, _halved(y, dtype)])
 
 
@@ -264,7 +265,7 @@ def _block(x, normalization, dtype):
     y = x
     for _ in range(2):
         y = layers.ReLU(dtype=dtype)(_normalized(y, normalization, dtype))
-        y = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=dtype)(y)
+        y = FastConv2D(x.shape[-1], 3, padding="same", dtype=dtype)(y)
     return layers.Add(dtype=dtype)([x, y])
 
 

@@ -105,7 +105,7 @@ def squared_gradient_norm(value, x):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         total = tf.reduce_sum(value(x))
-    gradient = tf.cast(tape.gradient(total, x, tf.UnconnectedGradients.ZERO), tf.float32)
+    gradient = tf.cast(tape.gradient(total, x, unconnected_gradients="zero"), tf.float32)
     return tf.reduce_sum(gradient**2, axis=range(1, gradient.shape.rank))
 
 
