@@ -98,14 +98,15 @@ def save_points(path, points, data=None):
 
     Args:
         path: an image file, its format by its ending (.png, .pdf, .svg); missing folders are made.
-        points: samples, [N, 2].
-        data: examples, [M, 2]; they set the limits of both panels, so that stray samples do not shrink them.
+        points: samples, [N, 2], or a dict of such from the title of a panel.
+        data: examples, [M, 2]; they set the limits of all panels, so that stray samples do not shrink them. Without
+            them the first samples do.
 
     Returns:
         The `pathlib.Path` written.
 
     Raises:
-        ValueError: points of another shape.
+        ValueError: points of another shape, or an empty dict.
 
     Example:
         >>> import numpy as np, tempfile
@@ -115,14 +116,16 @@ def save_points(path, points, data=None):
         ...     save_points(folder + "/points.png", points).name
         'points.png'
     """
-    panels = {"samples": _checked_points("samples", points)}
-    if data is not None:
-        panels = {"data": _checked_points("data", data), **panels}
+    if isinstance(points, dict) and not points:
+        raise ValueError("`points` must hold the samples of a panel; got an empty dict.")
+    panels = [] if data is None else [("data", data)]
+    panels += points.items() if isinstance(points, dict) else [("samples", points)]
+    panels = [(name, _checked_points(name, cloud)) for name, cloud in panels]
     figure = _figure(4 * len(panels), 4)
-    first = next(iter(panels.values()))
+    first = panels[0][1]
     low, high = first.min(axis=0), first.max(axis=0)
     margin = 0.1 * max(high - low) or 1.0
-    for i, (name, cloud) in enumerate(panels.items()):
+    for i, (name, cloud) in enumerate(panels):
         panel = figure.add_subplot(
             1,
             len(panels),

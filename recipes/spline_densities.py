@@ -17,10 +17,12 @@ import genmodels as gm
 from genmodels import cli
 from genmodels.data import synthetic
 
+DENSITIES = "two_moons,eight_gaussians,checkerboard,circles,swiss_roll,pinwheel"
+
 
 def main(
     run: Path = typer.Option(Path("runs/spline-densities"), help="Folder of the runs, one a density; resumes them."),
-    densities: str = typer.Option(",".join(synthetic.DENSITIES), help="Names, separated by commas."),
+    densities: str = typer.Option(DENSITIES, help="Names, separated by commas."),
     steps: int = typer.Option(8000, help="Updates, for each density."),
     batch_size: int = 512,
     layers: int = typer.Option(4, help="Layers of splines, each after a linear map."),

@@ -15,6 +15,11 @@ from genmodels.sampling import Streams, make_seed
 layers = keras.layers
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
 def values(*shape, seed=0, scale=1.0):
     return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
@@ -244,6 +249,11 @@ def test_neighbours_of_dragan():
     delta = moved[clear] / alpha[clear, None]
     assert stats.kstest(delta.ravel()[::50], "uniform").pvalue > 0.01
     assert abs(np.corrcoef(delta[:, :-1].ravel(), delta[:, 1:].ravel())[0, 1]) < 0.02
+    # In few dimensions both draws fit one block of the generator; apart, α δ has mean ¼.
+    critic, real = Linear(values(3)), values(4000, 3)
+    gm.gans.DRAGAN(scale=scale).penalty(critic, tf.constant(real), tf.zeros([4000, 3]), streams(4000))
+    moved = (critic.asked[0].numpy() - real) / (scale * real.std())
+    np.testing.assert_allclose(moved.mean(0), 0.25, atol=0.015)
 
 
 def test_penalty_of_a_nonlinear_critic_is_exact_and_so_is_its_gradient():

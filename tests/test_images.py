@@ -161,5 +161,14 @@ def test_points_are_drawn_beside_data_on_the_same_axes(tmp_path, shown):
     np.testing.assert_array_equal(right.collections[0].get_offsets(), points)
     plots.save_points(tmp_path / "alone.png", points)
     assert len(shown[1].axes) == 1
+    plots.save_points(tmp_path / "several.png", {"one": data, "two\n3 of 4": points}, data + 1)
+    panels = shown[2].axes
+    assert [panel.get_title() for panel in panels] == ["data", "one", "two\n3 of 4"]
+    for panel, cloud in zip(panels, (data + 1, data, points)):
+        np.testing.assert_array_equal(panel.collections[0].get_offsets(), cloud)
+        assert panel.get_xlim() == panels[0].get_xlim() and panel.get_ylim() == panels[0].get_ylim()
+    for wrong, message in (({}, "empty dict"), ({"a": points, "b": np.zeros([5, 3])}, r"The b must be points")):
+        with pytest.raises(ValueError, match=message):
+            plots.save_points(tmp_path / "points.png", wrong, data)
     with pytest.raises(ValueError, match=r"The data must be points in the plane, .* got \(50, 3\)"):
         plots.save_points(tmp_path / "points.png", points, np.zeros([50, 3]))

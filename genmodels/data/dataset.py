@@ -168,7 +168,7 @@ class Dataset:
             ValueError: the data are real-valued or binary already, or the word is another.
 
         Example:
-            >>> train, test = load_data("digits")
+            >>> train, test = gm.load_data("digits")
             >>> train.binarized("dynamic").levels
             2
         """
@@ -200,7 +200,7 @@ class Dataset:
             ValueError: a change is unknown or makes no sense for these examples.
 
         Example:
-            >>> train, test = load_data("digits")
+            >>> train, test = gm.load_data("digits")
             >>> train.augmented(shift=1).augment.shift
             1
         """

@@ -1,8 +1,9 @@
 """Densities in the plane whose entropy is known: the floor under every model's negative log-likelihood.
 
-Shapes and scales are those of FFJORD's toy data (Grathwohl et al. 2019, arXiv:1810.01367). A density here is a
-curve or points under Gaussian noise, an exact uniform, or a change of variables, so that `log_density` is exact up
-to a quadrature that converges to float64 accuracy.
+Shapes and scales are those of FFJORD's toy data (Grathwohl et al. 2019, arXiv:1810.01367), and of the grid on which
+GANs count modes (Lin et al. 2018, "PacGAN", arXiv:1712.04086). A density here is a curve or points under Gaussian
+noise, an exact uniform, or a change of variables, so that `log_density` is exact up to a quadrature that converges to
+float64 accuracy.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable
 import numpy as np
 
 CHUNK = 1 << 12  # points whose density is computed at a time
+GRID_CENTRES = np.stack(np.meshgrid(*2 * [np.arange(-4.0, 5.0, 2.0)], indexing="ij"), -1).reshape(-1, 2)  # [25, 2]
+GRID_SIGMA = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +207,12 @@ def _eight_gaussians():
 
 
 @functools.cache
+def _gaussian_grid():
+    """Modes 40 deviations apart: entropy ln 25 + 1 + ln 2πσ²."""
+    return _noisy(GRID_CENTRES, np.ones(25), GRID_SIGMA, lambda rng, num: GRID_CENTRES[rng.integers(25, size=num)])
+
+
+@functools.cache
 def _checkerboard():
     """Uniform on the eight dark squares, of side 2, of a 4×4 board."""
 
@@ -269,4 +278,5 @@ DENSITIES = {
     "circles": _circles,
     "swiss_roll": _swiss_roll,
     "pinwheel": _pinwheel,
+    "gaussian_grid": _gaussian_grid,
 }

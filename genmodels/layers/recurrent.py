@@ -100,7 +100,7 @@ class RowLSTM(PixelLSTM):
         **options: for `keras.Layer`.
 
     Example:
-        >>> z = CausalConv2D(4 * 16, left=1)(tf.zeros([2, 8, 8, 3]))  # input-to-state: pixels up to the present one
+        >>> z = gm.layers.CausalConv2D(4 * 16, left=1)(tf.zeros([2, 8, 8, 3]))
         >>> RowLSTM(16)(z).shape
         TensorShape([2, 8, 8, 16])
     """
@@ -154,7 +154,7 @@ class DiagonalLSTM(PixelLSTM):
         **options: for `keras.Layer`.
 
     Example:
-        >>> z = CausalConv2D(4 * 16)(tf.zeros([2, 8, 8, 3]))
+        >>> z = gm.layers.CausalConv2D(4 * 16)(tf.zeros([2, 8, 8, 3]))
         >>> DiagonalLSTM(16)(z).shape, DiagonalLSTM(16, reverse=True)(z).shape
         (TensorShape([2, 8, 8, 16]), TensorShape([2, 8, 8, 16]))
     """

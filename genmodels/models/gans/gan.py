@@ -8,7 +8,8 @@ import tensorflow as tf
 from genmodels import networks as shared
 from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
-from genmodels.models.gans import augmentation, losses, networks, regularizers
+from genmodels.models.gans import augmentation, losses, networks
+from genmodels.models.gans.regularizers import checked as checked_regularizers
 from genmodels.sampling import Streams
 from genmodels.settings import checked_count, checked_positive
 
@@ -31,8 +32,8 @@ class GAN(LatentModel):
         levels: pixels are 0 … levels-1; None for real-valued data.
         num_classes: number of classes of a conditional model; both networks then see the one-hot label.
         latent_dim: length of the latent.
-        architecture: of the networks not given: "mlp", "dcgan", "residual", or "auto" for "dcgan" on images and "mlp"
-            on points.
+        architecture: of the networks not given: "mlp", "dcgan", "residual", or "auto" for "mlp" on points and "dcgan"
+            on images, or the class's own there.
         width: of those networks: channels at the largest image, or units; None for their own default.
         normalization: in the hidden layers of the critic that is not given: "batch", "layer", None, or "auto" for
             none, or for the class's own on images.
@@ -42,8 +43,8 @@ class GAN(LatentModel):
         augment: what is done to all images that the critic sees: "color,translation,cutout" or a part of it
             (`DiffAugment`), another object called as it is, or None.
         generator: a Keras model from `[B, latent_dim]` (and `[B, num_classes]`) to `[B, *event_shape]`, images from
-            -1 to 1.
-        critic: a Keras model from `[B, *event_shape]`, images from -1 to 1 (and `[B, num_classes]`), to `[B, 1]`
+            -1 to 1 (in the data's units where `levels` is None).
+        critic: a Keras model from `[B, *event_shape]`, images as the generator's (and `[B, num_classes]`), to `[B, 1]`
             unbounded values. Weight clipping constrains its variables.
         dtype: Keras dtype policy.
         name: name of the model.
@@ -58,6 +59,7 @@ class GAN(LatentModel):
         TensorShape([3, 8, 8, 1])
     """
 
+    image_architecture = "dcgan"  # what "auto" is on images
     image_normalization = None  # of the critic for images
     critic_sees_labels = True  # a family whose critic predicts the label does not show it
 
@@ -67,6 +69,8 @@ class GAN(LatentModel):
         critic=None, dtype=None, name=None,
     ):  # fmt: skip
         super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
+        if self.dtype_policy.variable_dtype != "float32":
+            raise ValueError(f"`dtype` must be float32 or mixed, with float32 weights; got {self.dtype_policy.name!r}.")
         latent_dim = checked_count("latent_dim", latent_dim, 1)
         width = checked_count("width", width, 1, "None for the network's own")
         if normalization not in NORMALIZATIONS:
@@ -79,31 +83,32 @@ class GAN(LatentModel):
         self.augment = augmentation.get(augment)
         if self.augment is not None and len(self.event_shape) != 3:
             raise ValueError(f"`augment` is for images; the data have shape {self.event_shape}.")
-        architecture = _architecture(architecture, self.event_shape)
+        if architecture not in ("auto", *networks.ARCHITECTURES):
+            raise ValueError(f"`architecture` must be auto, {', '.join(networks.ARCHITECTURES)}; got {architecture!r}.")
+        if architecture == "auto":
+            architecture = self.image_architecture if len(self.event_shape) == 3 else "mlp"
         options = {"dtype": self.dtype_policy, **({} if width is None else {"width": width})}
         self.generator = generator or networks.generator(
             architecture, latent_dim, self.event_shape, bounded=self.levels is not None, num_classes=self.num_classes,
             **options,
         )  # fmt: skip
-        self.critic = critic or networks.critic(
+        critic = critic or networks.critic(
             architecture, self.event_shape, outputs=self.critic_outputs, normalization=normalization,
             num_classes=self.num_classes if self.critic_sees_labels else None, **options,
         )  # fmt: skip
-        self._check_networks()
-        self._prepare(regularizers)
+        self._check_networks(critic)
+        self.regularizers = checked_regularizers(regularizers)
+        for regularizer in self.regularizers:
+            critic = regularizer.prepare(critic)
+        self.critic = critic
 
-    def _check_networks(self):
+    def _check_networks(self, critic):
         label = [] if self.num_classes is None else [(self.num_classes,)]
         shared.check("generator", self.generator, [self.latent_shape, *label], self.event_shape)
         seen = label if self.critic_sees_labels else []
-        shared.check("critic", self.critic, [self.event_shape, *seen], (self.critic_outputs,))
-        if self.generator is self.critic:
+        shared.check("critic", critic, [self.event_shape, *seen], (self.critic_outputs,))
+        if self.generator is critic:
             raise ValueError("`generator` and `critic` must be two networks; got one for both.")
-
-    def _prepare(self, given):
-        self.regularizers = regularizers.checked(given)
-        for regularizer in self.regularizers:
-            self.critic = regularizer.prepare(self.critic)
 
     @property
     def critic_outputs(self):
@@ -144,6 +149,8 @@ class GAN(LatentModel):
         for index, regularizer in enumerate(self.regularizers):
             penalty = regularizer.penalty(lambda x: judged(x)[0], real, fake, streams.fold(3 + index))
             if penalty is not None:
+                if regularizer.name in metrics:
+                    raise ValueError(f"`name` of {regularizer} must be its own; {regularizer.name!r} is another figure.")
                 loss += penalty
                 metrics[regularizer.name] = penalty
         more, named = self.critic_terms(more_on_real, more_on_fake, latents, batch.labels)
@@ -231,11 +238,3 @@ def normal(streams, shape, truncation=None):
     low = 0.5 * tf.math.erfc(truncation / math.sqrt(2.0))  # P(z < -truncation)
     z = tf.math.ndtri(low + streams.uniform(shape) * (1.0 - 2.0 * low))
     return tf.clip_by_value(z, -truncation, truncation)  # against the rounding of ndtri
-
-
-def _architecture(architecture, event_shape):
-    if architecture not in ("auto", *networks.ARCHITECTURES):
-        raise ValueError(f"`architecture` must be auto, {', '.join(networks.ARCHITECTURES)}; got {architecture!r}.")
-    if architecture == "auto":
-        return "dcgan" if len(event_shape) == 3 else "mlp"
-    return architecture

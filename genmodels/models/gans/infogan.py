@@ -8,6 +8,8 @@ import tensorflow as tf
 from genmodels.models.gans.gan import GAN, normal
 from genmodels.settings import checked_count, checked_positive
 
+CODES = 1000  # of their stream of random numbers; the game folds small numbers
+
 
 @keras.saving.register_keras_serializable(package="genmodels")
 class InfoGAN(GAN):
@@ -73,7 +75,7 @@ class InfoGAN(GAN):
     def latents(self, streams, truncation=None):
         """Draws from the prior, `[streams.num, *latent_shape]`; truncation is of the noise alone."""
         noise = normal(streams, (self.sizes[0],), truncation)
-        uniform = streams.fold(1).uniform((len(self.categorical) + self.continuous,))
+        uniform = streams.fold(CODES).uniform((len(self.categorical) + self.continuous,))
         values = tf.constant([float(count) for count in self.categorical])
         categorical = tf.cast(uniform[:, : len(self.categorical)] * values, tf.int32)
         return self.join(noise, categorical, 2.0 * uniform[:, len(self.categorical) :] - 1.0)

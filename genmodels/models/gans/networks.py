@@ -97,8 +97,8 @@ def dcgan_generator(
 ) -> keras.Model:
     """Transposed convolutions, batch norm and ReLU, by the rules of Radford et al. 2015 ("DCGAN").
 
-    The latent is projected to about 4×4 pixels; each stage doubles the size and halves the channels, the last one gives
-    the image through tanh. Kernels are 4×4, which the stride divides (the paper's 5×5 leave a checkerboard).
+    The latent is projected to about 4×4 pixels (2×2 for 8×8); each stage doubles the size and halves the channels, the
+    last one gives the image through tanh. Kernels are 4×4, which the stride divides (the paper's 5×5 leave a checkerboard).
 
     Args:
         latent_dim: length of the latent.
@@ -287,7 +287,7 @@ def _halved(x, dtype):
 
 
 def _stages(event_shape, width):
-    """Image sizes from the event's on, halved (rounded up) down to about 4 pixels; channels of each stage.
+    """Image sizes from the event's on, halved (rounded up) to about 4 pixels, at least twice; channels a stage.
 
     (28, 28, 1) and 64 give [(28, 28), (14, 14), (7, 7), (4, 4)] and [64, 128, 256].
     """

@@ -135,6 +135,8 @@ class GradientPenalty(_GradientPenalty):
     def __post_init__(self):
         checked_positive("weight", self.weight)
         checked_positive("target", self.target)
+        if not isinstance(self.one_sided, bool):
+            raise ValueError(f"`one_sided` must be True or False; got {self.one_sided!r}.")
 
     def penalty(self, value, real, fake, streams):
         """The penalty at one uniform point of each line."""

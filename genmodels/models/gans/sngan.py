@@ -15,7 +15,6 @@ class SNGAN(GAN):
 
     Args:
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
-        architecture: of the networks not given, as in `GAN`; "auto" is "residual" on images and "mlp" on points.
         loss: as in `GAN`.
         critic_updates: updates of the critic for one of the generator.
         regularizers: more of them, besides the normalization.
@@ -27,13 +26,11 @@ class SNGAN(GAN):
         TensorShape([2, 8, 8, 1])
     """
 
-    def __init__(
-        self, event_shape, *, architecture="auto", loss="hinge", critic_updates=5, regularizers=(), **options
-    ):  # fmt: skip
-        if architecture == "auto":
-            architecture = "residual" if len(event_shape) == 3 else "mlp"
+    image_architecture = "residual"
+
+    def __init__(self, event_shape, *, loss="hinge", critic_updates=5, regularizers=(), **options):
         super().__init__(
-            event_shape, architecture=architecture, loss=loss, critic_updates=critic_updates,
+            event_shape, loss=loss, critic_updates=critic_updates,
             regularizers=(SpectralNormalization(), *several(regularizers)), **options,
         )  # fmt: skip
 

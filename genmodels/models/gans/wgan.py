@@ -25,6 +25,7 @@ class WGAN(GAN):
     image_normalization = "batch"
 
     def __init__(self, event_shape, *, clip=0.01, critic_updates=5, regularizers=(), **options):
+        _refuse_loss(options)
         super().__init__(
             event_shape, loss="wasserstein", critic_updates=critic_updates,
             regularizers=(WeightClipping(clip), *several(regularizers)), **options,
@@ -53,6 +54,7 @@ class WGANGP(GAN):
     """
 
     def __init__(self, event_shape, *, penalty=10.0, one_sided=False, critic_updates=5, regularizers=(), **options):
+        _refuse_loss(options)
         super().__init__(
             event_shape, loss="wasserstein", critic_updates=critic_updates,
             regularizers=(GradientPenalty(penalty, one_sided=one_sided), *several(regularizers)), **options,
@@ -61,3 +63,8 @@ class WGANGP(GAN):
     def default_optimizers(self):
         """The paper's Adam: no momentum, which a moving critic would mislead."""
         return self._optimizers_of(lambda: keras.optimizers.Adam(1e-4, beta_1=0.0, beta_2=0.9))
+
+
+def _refuse_loss(options):
+    if "loss" in options:
+        raise ValueError(f"a Wasserstein GAN has one loss; for another, as {options['loss']!r}, take GAN.")
