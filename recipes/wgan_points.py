@@ -23,11 +23,11 @@ MODELS = {"wgan-gp": gm.WGANGP, "sngan": gm.SNGAN}
 def main(
     run: Path = typer.Option(Path("runs/wgan-points"), help="Folder of the runs, one a model; resumes them."),
     models: str = typer.Option(",".join(MODELS), help="Names, separated by commas."),
-    steps: int = typer.Option(8000, help="Updates of the generator, for each model."),
+    steps: int = typer.Option(10_000, help="Updates of the generator, for each model."),
     batch_size: int = 256,
     latent_dim: int = typer.Option(2, help="Length of the latent."),
     width: int = typer.Option(128, help="Units of the three hidden layers of both networks."),
-    penalty: float = typer.Option(0.3, help="Weight of WGAN-GP's gradient penalty."),
+    penalty: float = typer.Option(1.0, help="Weight of WGAN-GP's gradient penalty, for data of deviation 2.83."),
     critic_updates: int = typer.Option(2, help="Updates of the critic for one of the generator."),
     critic_rate: float = typer.Option(1e-3, help="The critic's learning rate; both fall to 0 along a cosine."),
     generator_rate: float = typer.Option(5e-3, help="The generator's learning rate."),

@@ -150,7 +150,7 @@ class GAN(LatentModel):
             penalty = regularizer.penalty(lambda x: judged(x)[0], real, fake, streams.fold(3 + index))
             if penalty is not None:
                 if regularizer.name in metrics:
-                    raise ValueError(f"`name` of {regularizer} must be its own; {regularizer.name!r} is another figure.")
+                    raise ValueError(f"`name` of {regularizer} is that of another figure, {regularizer.name!r}.")
                 loss += penalty
                 metrics[regularizer.name] = penalty
         more, named = self.critic_terms(more_on_real, more_on_fake, latents, batch.labels)

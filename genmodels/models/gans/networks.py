@@ -98,7 +98,7 @@ def dcgan_generator(
     """Transposed convolutions, batch norm and ReLU, by the rules of Radford et al. 2015 ("DCGAN").
 
     The latent is projected to about 4×4 pixels (2×2 for 8×8); each stage doubles the size and halves the channels, the
-    last one gives the image through tanh. Kernels are 4×4, which the stride divides (the paper's 5×5 leave a checkerboard).
+    last one gives the image through tanh. Kernels are 4×4, which the stride divides; the paper's 5×5 leave a pattern.
 
     Args:
         latent_dim: length of the latent.
