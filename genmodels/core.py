@@ -6,6 +6,7 @@ and never asks what family it is training.
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -230,6 +231,12 @@ class GenerativeModel(keras.Model):
             ValueError: for a number or labels that do not fit the model.
         """
         num = checked_count("num", num, 1, None)
+        offered = list(inspect.signature(self.generate).parameters)[2:]  # beside streams and labels
+        if not set(options) <= set(offered):
+            raise ValueError(
+                f"{type(self).__name__} samples with the options {', '.join(offered) or 'none'}; got "
+                f"{', '.join(sorted(set(options) - set(offered)))}."
+            )
         few = few_sizes(num, points=len(self.event_shape) == 1)
         batch_size = few if batch_size is None else checked_count("batch_size", batch_size, 1)
         labels = self._labels(labels, num)

@@ -18,7 +18,7 @@ from genmodels import cli
 def main(
     run: Path = typer.Option(Path("runs/dcgan-fashion"), help="Folder of the run; resumes the run it holds."),
     data: str = typer.Option("fashion_mnist", help="A named data set of images."),
-    epochs: int = 40,
+    epochs: int = typer.Option(40, help="Passes over the data, each of its images seen by one player."),
     batch_size: int = 64,
     ema: float = typer.Option(0.999, help="Decay of the average of the weights, which samples."),
     precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),

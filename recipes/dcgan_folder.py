@@ -31,6 +31,8 @@ def main(
     """Trains, and leaves samples, the training images nearest to them, and walks."""
     keras.utils.set_random_seed(seed)
     train, _ = gm.load_data(data, size=size, channels=channels)
+    if conditional and train.num_classes is None:
+        raise ValueError(f"--conditional needs classes, folders inside {data}; there are none.")
     model = gm.DCGAN(
         train.event_shape, levels=train.levels, num_classes=train.num_classes if conditional else None, width=width,
         augment=augment or None, dtype=precision,

@@ -64,7 +64,12 @@ def main(
         results[name] = result
         found = f"{result['modes']} of 25 modes, {result['within_4_sigma']:.1%} within 4σ"
         panels[f"{name}\n{found}"] = samples
-        print(f"{name:8s} {found}, KL {result['kl']:.4f} nats; {result['seconds']:.0f} seconds", flush=True)
+        spread = "-" if result["spread"] is None else f"{result['spread']:.2f}σ"
+        print(
+            f"{name:8s} {found}, spread {spread} around the centres, KL {result['kl']:.4f} nats; "
+            f"{result['seconds']:.0f} seconds",
+            flush=True,
+        )
     (run / "test.json").write_text(json.dumps(results, indent=2) + "\n")
     print(gm.plots.save_points(run / "samples.png", panels, test.examples))
 
@@ -80,17 +85,20 @@ def measured(points):
     Returns:
         modes: how many have a twentieth of their share, N / 500, within 4σ of the centre (20 of 10 000).
         within_4_sigma: the part of the points that lie so near to some centre; of the data, 1 - e⁻⁸.
+        spread: of those points around their centres, root mean square over that of the data; None without any.
         kl: nats, from the points counted by their nearest mode to the uniform; of the data, 12 / N by chance.
         samples: N.
     """
     distances = np.linalg.norm(points[:, None] - synthetic.GRID_CENTRES, axis=-1)  # [N, 25]
     nearest = distances.argmin(1)
-    near = distances.min(1) < 4 * synthetic.GRID_SIGMA
+    distance = distances.min(1)
+    near = distance < 4 * synthetic.GRID_SIGMA
     share = np.bincount(nearest, minlength=25) / len(points)
     share = share[share > 0]
     return {
         "modes": int(np.sum(np.bincount(nearest[near], minlength=25) >= len(points) / 500)),
         "within_4_sigma": float(near.mean()),
+        "spread": float(np.sqrt(np.mean(distance[near] ** 2) / 2) / synthetic.GRID_SIGMA) if near.any() else None,
         "kl": float(np.sum(share * np.log(25 * share))),
         "samples": len(points),
     }

@@ -20,7 +20,8 @@ def measured():
 
 def test_an_even_spread_and_a_collapse(measured):
     even = measured(np.tile(CENTRES, [4, 1]))
-    assert even == {"modes": 25, "within_4_sigma": 1.0, "kl": pytest.approx(0.0, abs=1e-12), "samples": 100}
+    zero = pytest.approx(0.0, abs=1e-12)
+    assert even == {"modes": 25, "within_4_sigma": 1.0, "spread": 0.0, "kl": zero, "samples": 100}
     collapsed = measured(np.tile(CENTRES[3], [100, 1]))
     assert (collapsed["modes"], collapsed["within_4_sigma"]) == (1, 1.0)
     assert collapsed["kl"] == pytest.approx(np.log(25))
@@ -32,9 +33,10 @@ def test_points_count_within_four_deviations_of_a_centre(measured):
     near, far = CENTRES + 0.199 * around, CENTRES + 0.201 * around
     half = measured(np.concatenate([near, far[:15], far[:10]]))
     assert half["modes"] == 25 and half["within_4_sigma"] == 0.5
+    assert half["spread"] == pytest.approx(0.199 / (0.05 * np.sqrt(2)))
     # Points far from every centre cover nothing, yet have a nearest mode: 10 modes three times, 15 twice.
     nothing = measured(np.concatenate([far, far, far[:10]]))
-    assert nothing["modes"] == 0 and nothing["within_4_sigma"] == 0.0
+    assert nothing["modes"] == 0 and nothing["within_4_sigma"] == 0.0 and nothing["spread"] is None
     share = np.repeat([3 / 60, 2 / 60], [10, 15])
     assert nothing["kl"] == pytest.approx(np.sum(share * np.log(share * 25)))
 
@@ -51,6 +53,8 @@ def test_the_data_have_all_modes_and_the_share_of_a_normal(measured):
     assert data["modes"] == 25
     missed = np.exp(-8)  # P(r > 4σ) of a normal in the plane
     assert abs(1 - data["within_4_sigma"] - missed) < 4 * np.sqrt(missed / 100_000)
+    # E[r² | r < 4σ] = 2σ² (1 - 8 e⁻⁸ / (1 - e⁻⁸)); a mean of N squares of deviation 2σ².
+    assert data["spread"] ** 2 == pytest.approx(1 - 8 * missed / (1 - missed), abs=4 / np.sqrt(100_000))
     # 2 N times the divergence of counts from the truth is chi-square of 24 degrees of freedom.
     assert abs(2 * 100_000 * data["kl"] - 24) < 4 * np.sqrt(48)
 

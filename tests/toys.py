@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import genmodels as gm
+from genmodels.sampling import Streams, make_seed
 
 
 def images(num=64, shape=(8, 8, 1), levels=17, seed=0):
@@ -26,6 +27,26 @@ def noisy_encoder(event_shape=(8, 8, 1), outputs=8):
 
 def noisy_vae(**options):
     return gm.VAE((8, 8, 1), levels=17, latent_dim=4, architecture="mlp", encoder=noisy_encoder(), **options)
+
+
+def values(*shape, seed=0, scale=1.0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+
+
+def streams(num, seed=3):
+    return Streams(make_seed(seed), 0, num)
+
+
+def differences(function, x, step=1e-6):
+    """Central differences of a scalar function at a float64 array."""
+    x = np.array(x, np.float64)
+    slopes = np.empty_like(x)
+    for place in np.ndindex(*x.shape):
+        there, back = x.copy(), x.copy()
+        there[place] += step
+        back[place] -= step
+        slopes[place] = (function(there) - function(back)) / (2 * step)
+    return slopes
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -49,7 +49,7 @@ class DiffAugment:
         if not names or len(set(names)) < len(names) or not set(names) <= set(AUGMENTATIONS):
             choices = ", ".join(AUGMENTATIONS)
             raise ValueError(
-                f"`policy` must name some of {choices}, each once, with commas and no spaces between them; "
+                f"the policy of `augment` must name some of {choices}, each once, with commas and no spaces between; "
                 f"got {self.policy!r}."
             )
 

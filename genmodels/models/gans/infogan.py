@@ -90,6 +90,8 @@ class InfoGAN(GAN):
         """
         noise, continuous = (tf.cast(part, tf.float32) for part in (noise, continuous))
         categorical = tf.reshape(tf.cast(categorical, tf.int32), [-1, len(self.categorical)])
+        if tf.executing_eagerly() and not tf.reduce_all((categorical >= 0) & (categorical < list(self.categorical))):
+            raise ValueError(f"categorical codes must be below {self.categorical}, from 0; got {categorical.numpy()}.")
         one_hot = [tf.one_hot(categorical[:, i], count) for i, count in enumerate(self.categorical)]
         return tf.concat([noise, *one_hot, tf.reshape(continuous, [-1, self.continuous])], 1)
 
