@@ -270,7 +270,8 @@ def apart():
         ((None, 3), dense(outputs=5), r"\(6,\).*\(5,\)"),
         ((None, 3), dense(), r"autoregressive.*i = 0 depend on x\[0\]"),
         ((None, 3), dense(initializer="zeros"), r"autoregressive.*i = 0 depend on x\[0\]"),
-        ((None, 3), apart(), r"autoregressive.*i = 0 depend on x\[0\]"),
+        # A hidden unit that is never above zero hides the first of its wrong dependences.
+        ((None, 3), apart(), r"autoregressive.*i = [01] depend on x\[[01]\]"),
     ],
     ids=["images", "shape", "dense", "zeros", "layout"],
 )  # fmt: skip
