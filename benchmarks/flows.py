@@ -106,7 +106,7 @@ def measure(flow, x, compiled, repeats, steps, nums, threads):
     """Times every variant, in turn."""
     settings = {"dim": DIM, "batch": BATCH, "layers": LAYERS, "width": WIDTH, "bins": BINS, "bound": BOUND}
     settings |= {"parameters": PARAMETERS[flow], "nums": nums, "threads": threads, "compiled": compiled}
-    counts = {"step": steps, **{f"sample_{num}": max(1, 100_000 // num) for num in nums}}
+    counts = {"step": steps, **{f"sample_{num}": max(1, 10_000 // num) for num in nums}}
     with pairs.Worker("flows_torch", flow=flow, **settings) as peers:
         return pairs.measure([pairs.Here(ours(flow, x, nums)), peers], counts, repeats, flow)
 
