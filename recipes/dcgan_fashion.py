@@ -1,4 +1,4 @@
-"""A DCGAN on Fashion-MNIST: half an hour on two CPU cores.
+"""A DCGAN on Fashion-MNIST: within an hour on two CPU cores, busy ones.
 
     python recipes/dcgan_fashion.py --run runs/dcgan-fashion
 

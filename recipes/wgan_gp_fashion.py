@@ -1,4 +1,4 @@
-"""A WGAN-GP on Fashion-MNIST: half an hour on two CPU cores.
+"""A WGAN-GP on Fashion-MNIST: within an hour on two CPU cores, busy ones.
 
     python recipes/wgan_gp_fashion.py --run runs/wgan-gp-fashion
 
