@@ -5,9 +5,10 @@ from genmodels.core import Batch, GenerativeModel, LatentModel, LikelihoodModel,
 from genmodels.data import Dataset, load_data
 from genmodels.images import save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
-from genmodels.models import flows, gans
+from genmodels.models import diffusion, flows, gans
 from genmodels.models.autoencoders import VAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
+from genmodels.models.diffusion import DDPM, EDM, NCSN, Diffusion, FlowMatching, ImprovedDDPM
 from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
 from genmodels.models.gans import ACGAN, DCGAN, GAN, LSGAN, SNGAN, WGAN, WGANGP, InfoGAN
 from genmodels.training.run_directory import load_model
@@ -17,10 +18,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ACGAN",
     "DCGAN",
+    "DDPM",
+    "EDM",
     "GAN",
     "IAF",
     "LSGAN",
     "MAF",
+    "NCSN",
     "NICE",
     "SNGAN",
     "VAE",
@@ -29,9 +33,12 @@ __all__ = [
     "AutoregressiveModel",
     "Batch",
     "Dataset",
+    "Diffusion",
+    "FlowMatching",
     "GatedPixelCNN",
     "GenerativeModel",
     "Glow",
+    "ImprovedDDPM",
     "InfoGAN",
     "LatentModel",
     "LikelihoodModel",
@@ -44,6 +51,7 @@ __all__ = [
     "RealNVP",
     "cli",
     "data",
+    "diffusion",
     "evaluation",
     "flows",
     "gans",

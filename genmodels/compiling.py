@@ -1,4 +1,4 @@
-"""Methods as compiled functions, and batches of sizes that suit them."""
+"""Methods and elementwise arithmetic as compiled functions, and batches of sizes that suit them."""
 
 import functools
 import os
@@ -44,6 +44,63 @@ def compiled(method=None, *, xla=False, exact_shapes=False):
 def _kind(value):
     """What a trace depends on: of a tensor its type and shape, of a setting its value."""
     return (value.dtype, *value.shape) if tf.is_tensor(value) else (type(value), value)
+
+
+def fused(function):
+    """A function of tensors that XLA compiles inside an ordinary graph, and its gradient too; op by op in eager mode.
+
+    A spline takes some sixty small operations: outside XLA each reads and writes the memory once more. The backward
+    kernel computes the forward values anew in place of reading them. Each shape is compiled once.
+
+    Args:
+        function: `(*tensors, **settings)` to one tensor or a tuple of them; settings are hashable.
+    """
+
+    @functools.cache
+    def kernels(settings):
+        bound = functools.partial(function, **dict(settings))
+
+        def gradient(arguments, upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(arguments)
+                outputs = bound(*arguments)
+            return tape.gradient(outputs, arguments, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        forward = tf.function(bound, jit_compile=True, reduce_retracing=True)
+        backward = tf.function(gradient, jit_compile=True, reduce_retracing=True)
+
+        @tf.custom_gradient
+        def call(*arguments):
+            return forward(*arguments), lambda *upstream: backward(list(arguments), list(upstream))
+
+        return call
+
+    @functools.wraps(function)
+    def run(*arguments, **settings):
+        if tf.executing_eagerly():
+            return function(*arguments, **settings)
+        return kernels(tuple(sorted(settings.items())))(*arguments)
+
+    return run
+
+
+def kernel(function):
+    """A function of tensors, and settings by keyword, that XLA compiles inside an ordinary graph; eager calls run op by op.
+
+    It has no gradient of its own worth taking: a caller says how the kernels follow each other backwards.
+    """
+
+    @functools.cache
+    def compiled_for(settings):
+        return tf.function(functools.partial(function, **dict(settings)), jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def run(*arguments, **settings):
+        if tf.executing_eagerly():
+            return function(*arguments, **settings)
+        return compiled_for(tuple(sorted(settings.items())))(*arguments)
+
+    return run
 
 
 def few_sizes(num: int, *, points: bool = False) -> int:

@@ -16,10 +16,11 @@ ALLOWED = {
     "latent": {"core", "sampling"},
     "evaluation": {"core", "data", "latent"},
     "networks": {"layers"},
+    "layers": {"compiling", "settings"},
     "sampling": {"layers"},
     "plots": {"images"},
     "likelihoods": {"settings"},
-    **{part: set() for part in ("settings", "compiling", "layers", "data", "images")},
+    **{part: set() for part in ("settings", "compiling", "data", "images")},
 }
 INSIDE_FUNCTIONS = {"core": {"training"}}  # `fit` fetches the trainer when it is called
 SCRIPTS = ("recipes", "samples")

@@ -3,8 +3,9 @@
 from genmodels.layers.causal import CausalConv2D, CausalLayer, Sees, Shift, SpaceFromDepth
 from genmodels.layers.channels import ChannelHead
 from genmodels.layers.convolution import FastConv2D, FastConv2DTranspose
+from genmodels.layers.embedding import SinusoidalEmbedding
 from genmodels.layers.gates import ConcatELU, Gate, LinearGate
-from genmodels.layers.normalization import FusedBatchNormalization
+from genmodels.layers.normalization import FusedBatchNormalization, FusedGroupNormalization
 from genmodels.layers.recurrent import DiagonalLSTM, RowLSTM
 
 __all__ = [
@@ -16,10 +17,12 @@ __all__ = [
     "FastConv2D",
     "FastConv2DTranspose",
     "FusedBatchNormalization",
+    "FusedGroupNormalization",
     "Gate",
     "LinearGate",
     "RowLSTM",
     "Sees",
     "Shift",
+    "SinusoidalEmbedding",
     "SpaceFromDepth",
 ]

@@ -6,7 +6,7 @@ import numbers
 import keras
 import tensorflow as tf
 
-from genmodels.models.flows.fusion import fused
+from genmodels.compiling import fused
 from genmodels.models.flows.splines import MIN_SIZE, rational_quadratic
 from genmodels.settings import checked_count
 

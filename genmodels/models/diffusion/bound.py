@@ -1,0 +1,79 @@
+"""The variational bound of a diffusion model, term by term (Sohl-Dickstein et al. 2015; Ho et al. 2020, section 2).
+
+    -log p(x₀) ≤ KL(q(x_T | x₀) ‖ p(x_T)) + Σ_{i ≥ 2} KL(q(x_{i-1} | x_i, x₀) ‖ p(x_{i-1} | x_i)) - log p(x₀ | x_1)
+
+with the levels of the times i / T.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def terms(schedule, steps, t, x0, x, estimate, place, levels):
+    """The terms of the bound at times t = i / `steps`, `[B]` nats.
+
+    Args:
+        schedule: of the noise.
+        steps: T.
+        t: times `[B]`.
+        x0: data in the network's units.
+        x: noisy data at the times t.
+        estimate: of x₀, given x.
+        place: of the log-variance of p between the posterior's (0) and β (1), as x; None for the posterior's.
+        levels: of the data, whose last term is a probability of integers; None for a density.
+    """
+
+    def beside(values):
+        return tf.reshape(values, [-1] + [1] * (x0.shape.rank - 1))
+
+    first = t < 1.5 / steps
+    alpha, sigma = (beside(v) for v in schedule.levels(t))
+    # The level before; at the first step that of the second, whose result is not taken: no infinity to differentiate.
+    before = tf.where(first, t, t - 1.0 / steps)
+    alpha_before, sigma_before = (beside(v) for v in schedule.levels(before))
+    # In nats: KL of two normals whose means differ by the factor of the data in the posterior's mean.
+    ratio = alpha * sigma_before / (alpha_before * sigma)  # 1 / SNR falls by its square
+    large = sigma**2 * (1.0 - ratio**2)
+    small = large * (sigma_before / sigma) ** 2
+    mean_gap = alpha_before * (1.0 - ratio**2) * (x0 - estimate)
+    small, large = tf.maximum(small, 1e-20), tf.maximum(large, 1e-20)
+    log_small = tf.math.log(small)
+    log_variance = log_small if place is None else log_small + place * (tf.math.log(large) - log_small)
+    kl = 0.5 * (log_variance - log_small - 1.0 + tf.exp(log_small - log_variance) + mean_gap**2 * tf.exp(-log_variance))
+    # The decoder: normal around the estimate, with the deviation of x₁ / α (or what is learned beside it).
+    log_scale = tf.math.log(sigma / alpha)
+    if place is not None:
+        log_scale = log_scale + (place - 1.0)
+    final = -decoder(x0, estimate, log_scale, levels)
+    return _sum(tf.where(beside(first), final, kl))
+
+
+def prior_term(schedule, x0):
+    """KL(q(x_T | x₀) ‖ N(0, σ(1)²)), `[B]` nats."""
+    alpha, sigma = (float(v[0]) for v in schedule.values([1.0]))
+    return _sum(0.5 * (alpha / sigma * x0) ** 2)
+
+
+def decoder(x0, mean, log_scale, levels):
+    """log p(x₀) of a normal; of integers, of the interval that each has between -1 and 1 (Ho et al. 2020, eq. 13)."""
+    z = (x0 - mean) * tf.exp(-log_scale)
+    density = -0.5 * z**2 - log_scale - 0.5 * math.log(2.0 * math.pi)
+    if levels is None:
+        return density
+    half = tf.exp(-log_scale) / (levels - 1)
+    above, below = z + half, z - half
+    top, bottom = x0 > 1.0 - 1.0 / (levels - 1), x0 < -1.0 + 1.0 / (levels - 1)
+    # Of the upper tail both ends are negated, where the CDF is near 0, not 1.
+    flip = z > 0.0
+    high, low = tf.where(flip, -below, above), tf.where(flip, -above, below)
+    high = tf.where(flip & bottom, 1e4, tf.where(~flip & top, 1e4, high))
+    low = tf.where(flip & top, -1e4, tf.where(~flip & bottom, -1e4, low))
+    probability = 0.5 * (tf.math.erfc(-high / math.sqrt(2.0)) - tf.math.erfc(-low / math.sqrt(2.0)))
+    # Where that is rounded away, the density times the width.
+    safe = tf.math.log(tf.maximum(probability, 1e-30))
+    return tf.where(probability > 1e-30, safe, density + math.log(2.0 / (levels - 1)))
+
+
+def _sum(values):
+    return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))

@@ -1,0 +1,197 @@
+"""Denoising networks: plain functional Keras models of (x, t) or (x, t, label)."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+from genmodels.layers import FusedGroupNormalization, SinusoidalEmbedding
+from genmodels.settings import checked_count
+
+MOST_CHANNELS = (1, 2, 2, 2, 4)  # of each size in units of the width, the largest image first
+
+
+def unet(
+    event_shape: Sequence[int],
+    *,
+    width: int = 64,
+    multipliers: Sequence[int] | None = None,
+    blocks: int = 2,
+    attention: Sequence[int] | None = None,
+    heads: int = 4,
+    dropout: float = 0.0,
+    outputs: int | None = None,
+    num_classes: int | None = None,
+    dtype=None,
+    name: str = "unet",
+) -> keras.Model:
+    """The U-Net of DDPM (Ho et al. 2020, appendix B), time and class as scale and shift (Nichol & Dhariwal 2021).
+
+    Residual blocks (norm, SiLU, 3×3, twice) at every size on the way down and, beside what was kept there, on the way up.
+    Images of any size: halves are rounded up, and the surplus is cropped after doubling.
+
+    Args:
+        event_shape: `(height, width, channels)`.
+        width: channels of the largest size.
+        multipliers: channels of each size in units of `width`, the image's own size first; None for as many sizes as
+            halve the longer side to about 8 pixels, at least two: (1, 2) for 8 pixels, (1, 2, 2) for 28 and 32,
+            (1, 2, 2, 2) for 64.
+        blocks: residual blocks a size on the way down; one more on the way up.
+        attention: heights at which self-attention follows each block; None for the smallest size alone. 14 × 14 pixels
+            take four times the time of 7 × 7.
+        heads: of the attention.
+        dropout: rate inside the residual blocks.
+        outputs: channels of the output; None for as many as the image has.
+        num_classes: with a number, a one-hot label `[B, num_classes]` is the third input; zeros stand for no class.
+        dtype: Keras dtype policy of the inner layers; the output is float32.
+        name: name of the network.
+
+    Returns:
+        A `keras.Model` from x `[B, H, W, C]`, t `[B]` from 0 to 1 (and labels) to `[B, H, W, outputs]`.
+
+    Raises:
+        ValueError: for shapes that are no images, and for attention at heights that do not occur.
+
+    Example:
+        >>> unet((28, 28, 1), width=16).output_shape
+        (None, 28, 28, 1)
+    """
+    sizes, multipliers = _sizes(event_shape, multipliers)
+    blocks = checked_count("blocks", blocks, 1)
+    attention = [sizes[-1][0]] if attention is None else list(attention)
+    if not set(attention) <= {height for height, _ in sizes}:
+        raise ValueError(f"`attention` must name heights among {[height for height, _ in sizes]}; got {attention}.")
+    layers = keras.layers
+    image = keras.Input(tuple(event_shape), name="x")
+    embedding, inputs = _embedding(image, 4 * width, num_classes, dtype)
+
+    def stage(x, channels):
+        x = _residual_block(x, embedding, channels, dropout, dtype)
+        return _attention(x, heads, dtype) if x.shape[1] in attention else x
+
+    x = layers.Conv2D(width, 3, padding="same", dtype=dtype)(image)
+    kept = [x]
+    for index, multiplier in enumerate(multipliers):
+        if index:
+            x = layers.Conv2D(x.shape[-1], 3, strides=2, padding="same", dtype=dtype)(x)
+            kept.append(x)
+        for _ in range(blocks):
+            x = stage(x, multiplier * width)
+            kept.append(x)
+    x = _residual_block(x, embedding, x.shape[-1], dropout, dtype)
+    x = _residual_block(_attention(x, heads, dtype), embedding, x.shape[-1], dropout, dtype)
+    for index in reversed(range(len(multipliers))):
+        for _ in range(blocks + 1):
+            x = stage(layers.Concatenate(dtype=dtype)([x, kept.pop()]), multipliers[index] * width)
+        if index:
+            x = layers.UpSampling2D(dtype=dtype)(x)  # nearest
+            spare = [have - want for have, want in zip(x.shape[1:3], sizes[index - 1])]
+            if any(spare):
+                x = layers.Cropping2D(((0, spare[0]), (0, spare[1])), dtype=dtype)(x)
+            x = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=dtype)(x)
+    x = FusedGroupNormalization(dtype=dtype)(x)
+    # Zero: the first estimate is no opinion, not noise.
+    x = layers.Conv2D(outputs or event_shape[-1], 3, padding="same", kernel_initializer="zeros", dtype="float32")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def mlp_denoiser(
+    event_shape: Sequence[int],
+    *,
+    width: int = 256,
+    depth: int = 4,
+    outputs: int | None = None,
+    num_classes: int | None = None,
+    dtype=None,
+    name: str = "mlp",
+) -> keras.Model:
+    """A residual perceptron for points, modulated by time and class at every layer.
+
+    Args:
+        event_shape: `(dimensions,)`.
+        width: units of a layer.
+        depth: residual layers.
+        outputs: length of the output; None for that of a point.
+        num_classes: with a number, a one-hot label `[B, num_classes]` is the third input; zeros stand for no class.
+        dtype: Keras dtype policy of the inner layers; the output is float32.
+        name: name of the network.
+
+    Returns:
+        A `keras.Model` from x `[B, D]`, t `[B]` from 0 to 1 (and labels) to `[B, outputs]`.
+
+    Example:
+        >>> mlp_denoiser((2,)).output_shape
+        (None, 2)
+    """
+    if len(event_shape) != 1:
+        raise ValueError(f"the perceptron denoises points (dimensions,); got {tuple(event_shape)}.")
+    layers = keras.layers
+    point = keras.Input(tuple(event_shape), name="x")
+    embedding, inputs = _embedding(point, width, num_classes, dtype)
+    x = layers.Dense(width, dtype=dtype)(point)
+    for _ in range(depth):
+        y = layers.Add(dtype=dtype)([x, layers.Dense(width, dtype=dtype)(embedding)])
+        y = layers.Dense(width, activation="silu", dtype=dtype)(layers.Activation("silu", dtype=dtype)(y))
+        x = layers.Add(dtype=dtype)([x, layers.Dense(width, dtype=dtype)(y)])
+    x = layers.Activation("silu", dtype=dtype)(x)
+    x = layers.Dense(outputs or event_shape[0], kernel_initializer="zeros", dtype="float32")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _sizes(event_shape, multipliers):
+    """Image sizes, halved (rounded up) as often as there are multipliers after the first; and the multipliers."""
+    if len(event_shape) != 3:
+        raise ValueError(f"the U-Net needs images (height, width, channels); got {tuple(event_shape)}.")
+    if multipliers is None:
+        halvings = max(round(math.log2(max(event_shape[:2]) / 8)), 1)
+        multipliers = (*MOST_CHANNELS, *[MOST_CHANNELS[-1]] * halvings)[: halvings + 1]
+    sizes = [tuple(event_shape[:2])]
+    for _ in multipliers[1:]:
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+    return sizes, multipliers
+
+
+def _embedding(example, width, num_classes, dtype):
+    """The vector that modulates every block, `[B, width]`, of time and class; and the network's inputs."""
+    layers = keras.layers
+    time = keras.Input((), name="t")
+    x = SinusoidalEmbedding(max(width // 4 * 2, 4), dtype=dtype)(time)
+    x = layers.Dense(width, activation="silu", dtype=dtype)(x)
+    x = layers.Dense(width, dtype=dtype)(x)
+    inputs = [example, time]
+    if num_classes is not None:
+        label = keras.Input((num_classes,), name="label")
+        inputs.append(label)
+        # Of one-hot vectors: rows as loud as the time's vector.
+        loud = keras.initializers.RandomNormal(stddev=0.5)
+        x = layers.Add(dtype=dtype)([x, layers.Dense(width, use_bias=False, kernel_initializer=loud, dtype=dtype)(label)])
+    return layers.Activation("silu", dtype=dtype)(x), inputs
+
+
+def _residual_block(x, embedding, channels, dropout, dtype):
+    """Norm, SiLU, 3×3, norm modulated by the embedding, SiLU, 3×3; plus the input."""
+    layers = keras.layers
+    y = layers.Conv2D(channels, 3, padding="same", dtype=dtype)(FusedGroupNormalization(dtype=dtype)(x))
+    modulation = layers.Dense(2 * channels, dtype=dtype)(embedding)
+    y = FusedGroupNormalization(dtype=dtype)(y, modulation)
+    if dropout:
+        y = layers.Dropout(dropout, dtype=dtype)(y)
+    # Zero: every block starts as the identity, so depth costs no stability.
+    y = layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", dtype=dtype)(y)
+    if x.shape[-1] != channels:
+        x = layers.Conv2D(channels, 1, dtype=dtype)(x)
+    return layers.Add(dtype=dtype)([x, y])
+
+
+def _attention(x, heads, dtype):
+    """Self-attention among all pixels; plus the input."""
+    layers = keras.layers
+    _, height, width, channels = x.shape
+    if channels % heads:
+        raise ValueError(f"`heads` must divide the {channels} channels of the attention; got {heads}.")
+    y = FusedGroupNormalization(activation=None, dtype=dtype)(x)
+    parts = [layers.Dense(channels, dtype=dtype)(y) for _ in range(3)]
+    split = layers.Reshape((height * width, heads, channels // heads), dtype=dtype)
+    y = keras.ops.dot_product_attention(*[split(part) for part in parts])
+    y = layers.Reshape((height, width, channels), dtype=dtype)(y)
+    return layers.Add(dtype=dtype)([x, layers.Dense(channels, kernel_initializer="zeros", dtype=dtype)(y)])

@@ -1,0 +1,392 @@
+"""Noise schedules: α(t) and σ(t) of x_t = α(t) x₀ + σ(t) ε, for t from 0 (data) to 1 (noise).
+
+Discrete steps are a view on them: step i of T is the time i / T. The pair (α, σ) is all that samplers and predictions
+see, and each schedule finds the time of a pair again.
+"""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from genmodels.settings import checked_count, checked_positive
+
+END = -10.0  # log-SNR at t = 1 of the schedules whose papers end at none: ε there still tells the data; DDPM's is -10.1
+SPACINGS = ("uniform", "quadratic", "karras")
+
+
+class Schedule:
+    """A noise schedule. A subclass gives `levels` and `time`, and may give other `first` times and `training_times`.
+
+    Attributes:
+        first: the smallest time at which a sampler asks the network; where it is free of noise, the end itself.
+    """
+
+    first = 0.0
+
+    def levels(self, t):
+        """α and σ at the times t, tensors as t."""
+        raise TypeError(f"{type(self).__name__} must define `levels(t)`.")
+
+    def time(self, alpha, sigma):
+        """The time at which σ / α is that of the pair; tensors as the pair."""
+        raise TypeError(f"{type(self).__name__} must define `time(alpha, sigma)`.")
+
+    def training_times(self, u):
+        """Times to train at, from uniform numbers; uniform between `first` and 1."""
+        return self.first + (1.0 - self.first) * u
+
+    def grid(self, num: int, spacing: str = "uniform"):
+        """The levels at which a sampler of `num` steps asks the network, from noise to data, and the end.
+
+        The first is that of t = 1, the last one asked that of `first`. "uniform" takes equal steps of t, "quadratic"
+        of √t, "karras" of (σ / α)^(1/7) (Karras et al. 2022).
+
+        Returns:
+            times `[num + 1]`, alphas and sigmas of them, float64 arrays; the last level is 0, 1, 0.
+
+        Raises:
+            ValueError: for fewer than one step, an unknown spacing, and for "karras" where t = 1 is pure noise.
+        """
+        num = checked_count("steps", num, 1)
+        if spacing not in SPACINGS:
+            raise ValueError(f"`spacing` must be one of {', '.join(SPACINGS)}; got {spacing!r}.")
+        end = self.values([self.first])[1][0] == 0.0  # the first level is the end
+        count = num + 1 if end else num
+        if spacing == "karras":
+            times = self._karras_times(count)
+        else:
+            power = 2.0 if spacing == "quadratic" else 1.0
+            times = np.linspace(1.0, self.first ** (1.0 / power), count) ** power
+        alphas, sigmas = self.values(times)
+        if end:
+            return times, alphas, sigmas
+        return np.append(times, 0.0), np.append(alphas, 1.0), np.append(sigmas, 0.0)
+
+    def values(self, times):
+        """α and σ at times as float64 arrays, also while a graph is traced."""
+        with tf.init_scope():
+            alphas, sigmas = self.levels(tf.constant(np.asarray(times), tf.float64))
+            return alphas.numpy(), sigmas.numpy()
+
+    def _karras_times(self, count, rho=7.0):
+        alphas, sigmas = self.values([1.0, self.first])
+        if alphas[0] < 1e-6:
+            raise ValueError('spacing "karras" needs a largest σ / α, and this schedule ends in pure noise.')
+        if sigmas[1] == 0.0:
+            raise ValueError('spacing "karras" needs a smallest σ above 0, and this schedule ends at 0.')
+        ratios = np.linspace(*(sigmas / alphas) ** (1 / rho), count) ** rho
+        with tf.init_scope():
+            return self.time(tf.ones([count], tf.float64), tf.constant(ratios, tf.float64)).numpy()
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return dict(self.settings)
+
+    @classmethod
+    def from_config(cls, config):
+        """The schedule of a config."""
+        return cls(**config)
+
+
+class VariancePreserving(Schedule):
+    """A schedule with α² + σ² = 1; a subclass gives `variance` and its inverse."""
+
+    first = 1e-3  # the first of DDPM's thousand steps
+    end = 1.0  # the subclass's own time at t = 1
+
+    def levels(self, t):
+        """α and σ at the times t."""
+        variance = self.variance(t * self.end)
+        return tf.sqrt(1.0 - variance), tf.sqrt(variance)
+
+    def time(self, alpha, sigma):
+        """The time at which σ / α is that of the pair."""
+        return self.inverse(sigma**2 / (alpha**2 + sigma**2)) / self.end
+
+    def variance(self, t):
+        """σ² at the schedule's own times, exact near 0."""
+        raise TypeError(f"{type(self).__name__} must define `variance(t)`.")
+
+    def inverse(self, variance):
+        """The schedule's own time of σ²."""
+        raise TypeError(f"{type(self).__name__} must define `inverse(variance)`.")
+
+    def _ended(self):
+        with tf.init_scope():
+            return float(self.inverse(tf.constant(1.0 / (1.0 + math.exp(END)), tf.float64)))
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class Linear(VariancePreserving):
+    """Noise at a rate β(t) that rises linearly: α² = exp(-∫β), DDPM's schedule (Ho et al. 2020) in continuous time.
+
+    Its thousand discrete steps, β from 1e-4 to 0.02, are the times i / 1000 (to within 1% of β); Song et al. 2021.
+
+    Args:
+        beta_min: β(0).
+        beta_max: β(1).
+
+    Example:
+        >>> alpha, sigma = Linear().levels(tf.constant(1.0))
+        >>> bool(alpha < 0.01)
+        True
+    """
+
+    def __init__(self, beta_min=0.1, beta_max=20.0):
+        self.settings = {
+            "beta_min": checked_positive("beta_min", beta_min), "beta_max": checked_positive("beta_max", beta_max)
+        }  # fmt: skip
+        if not beta_min < beta_max:
+            raise ValueError(f"`beta_min` must be below `beta_max`; got {beta_min} and {beta_max}.")
+        self.low, self.rise = float(beta_min), float(beta_max) - float(beta_min)
+
+    def levels(self, t):
+        """α and σ at the times t."""
+        exponent = self._exponent(t)
+        return tf.exp(-0.5 * exponent), tf.sqrt(-tf.math.expm1(-exponent))  # exact where α is small, too
+
+    def variance(self, t):
+        """σ² = 1 - exp(-∫β)."""
+        return -tf.math.expm1(-self._exponent(t))
+
+    def time(self, alpha, sigma):
+        """The time at which σ / α is that of the pair."""
+        exponent = tf.math.log1p((sigma / alpha) ** 2)
+        return 2.0 * exponent / (self.low + tf.sqrt(self.low**2 + 2.0 * self.rise * exponent))
+
+    def _exponent(self, t):
+        return t * (self.low + 0.5 * self.rise * t)
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class Cosine(VariancePreserving):
+    """α² = cos²(φ) / cos²(φ₀), an angle φ that grows linearly (Nichol & Dhariwal 2021, arXiv:2102.09672).
+
+    It ends at a log-SNR of -10, at 0.996 of the paper's time; beyond, ε does not tell the data.
+
+    Args:
+        offset: the paper's s, by which the first steps are not too small.
+
+    Example:
+        >>> alpha, sigma = Cosine().levels(tf.constant(0.5))
+        >>> bool(abs(alpha**2 + sigma**2 - 1) < 1e-6)
+        True
+    """
+
+    def __init__(self, offset=0.008):
+        self.settings = {"offset": checked_positive("offset", offset)}
+        self.angle = 0.5 * math.pi / (1.0 + offset)
+        self.start = self.angle * offset
+        self.end = self._ended()
+
+    def variance(self, t):
+        """σ² = sin(φ - φ₀) sin(φ + φ₀) / cos²(φ₀)."""
+        turn = self.angle * t
+        return tf.sin(turn) * tf.sin(turn + 2.0 * self.start) / math.cos(self.start) ** 2
+
+    def inverse(self, variance):
+        """The time of σ²."""
+        cosine, sine = math.cos(self.start) ** 2, math.sin(self.start) ** 2
+        return (tf.atan2(tf.sqrt(sine + variance * cosine), tf.sqrt((1.0 - variance) * cosine)) - self.start) / self.angle
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class Sigmoid(VariancePreserving):
+    """α² falls as a sigmoid (Jabri et al. 2022, arXiv:2212.11972); it ends at a log-SNR of -10.
+
+    Args:
+        start: of the sigmoid's argument.
+        stop: of the sigmoid's argument; above `start`.
+        temperature: by which the argument is divided.
+
+    Example:
+        >>> alpha, sigma = Sigmoid().levels(tf.constant(0.0))
+        >>> float(alpha), float(sigma)
+        (1.0, 0.0)
+    """
+
+    def __init__(self, start=-3.0, stop=3.0, temperature=1.0):
+        if not start < stop:
+            raise ValueError(f"`start` must be below `stop`; got {start} and {stop}.")
+        temperature = checked_positive("temperature", temperature)
+        self.settings = {"start": float(start), "stop": float(stop), "temperature": temperature}
+        self.begin, self.length = start / temperature, (stop - start) / temperature
+        low, high = 1.0 / (1.0 + math.exp(-self.begin)), 1.0 / (1.0 + math.exp(-stop / temperature))
+        self.low, self.height = low, high - low
+        self.end = self._ended()
+
+    def variance(self, t):
+        """σ², the rise of the sigmoid since t = 0, as a share of the whole rise."""
+        # sigmoid(b + d) - sigmoid(b) = sigmoid(b + d) (1 - sigmoid(b)) (1 - e^-d), without a difference of near numbers.
+        grown = -tf.math.expm1(-self.length * t) * tf.sigmoid(self.begin + self.length * t)
+        return grown * (1.0 - self.low) / self.height
+
+    def inverse(self, variance):
+        """The time of σ²."""
+        value = self.low + variance * self.height
+        return (tf.math.log(value) - tf.math.log1p(-value) - self.begin) / self.length
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class ZeroTerminalSNR(Schedule):
+    """A schedule whose α is shifted and scaled to reach 0 at t = 1: no data left (Lin et al. 2024, arXiv:2305.08891).
+
+    ε says nothing of the data there: it needs a prediction of x0, v, or velocity.
+
+    Args:
+        schedule: one with α² + σ² = 1, such as `Linear()`.
+
+    Raises:
+        ValueError: for another kind of schedule.
+
+    Example:
+        >>> alpha, sigma = ZeroTerminalSNR(Linear()).levels(tf.constant(1.0))
+        >>> float(alpha), float(sigma)
+        (0.0, 1.0)
+    """
+
+    def __init__(self, schedule):
+        if not isinstance(schedule, VariancePreserving):
+            raise ValueError(f"`schedule` must have α² + σ² = 1 and some data left at t = 1; got {schedule!r}.")
+        self.schedule, self.first = schedule, schedule.first
+        self.last = float(schedule.values([1.0])[0][0])
+
+    def levels(self, t):
+        """α and σ at the times t."""
+        alpha, sigma = self.schedule.levels(t)
+        lost = sigma**2 / (1.0 + alpha) / (1.0 - self.last)  # 1 - α of the shifted schedule
+        lost = tf.where(t >= 1.0, tf.ones_like(lost), lost)
+        return 1.0 - lost, tf.sqrt(lost * (2.0 - lost))
+
+    def time(self, alpha, sigma):
+        """The time at which σ / α is that of the pair."""
+        size = tf.sqrt(alpha**2 + sigma**2)
+        alpha, sigma = alpha / size, sigma / size
+        lost = sigma**2 / (1.0 + alpha) * (1.0 - self.last)
+        return self.schedule.time(1.0 - lost, tf.sqrt(lost * (2.0 - lost)))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule)}
+
+    @classmethod
+    def from_config(cls, config):
+        """The schedule of a config."""
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]))
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class VarianceExploding(Schedule):
+    """α = 1 and σ geometric from `sigma_min` to `sigma_max` (Song & Ermon 2019; Song et al. 2021).
+
+    Args:
+        sigma_min: σ(0), in the network's units, in which images go from -1 to 1.
+        sigma_max: σ(1).
+
+    Example:
+        >>> float(VarianceExploding(0.01, 100.0).levels(tf.constant(0.5))[1])
+        1.0
+    """
+
+    def __init__(self, sigma_min=0.02, sigma_max=50.0):
+        self.settings = _between(sigma_min, sigma_max)
+        self.low, self.ratio = math.log(sigma_min), math.log(sigma_max / sigma_min)
+
+    def levels(self, t):
+        """α and σ at the times t."""
+        return tf.ones_like(t), tf.exp(self.low + self.ratio * t)
+
+    def time(self, alpha, sigma):
+        """The time at which σ / α is that of the pair."""
+        return (tf.math.log(sigma / alpha) - self.low) / self.ratio
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class Karras(Schedule):
+    """α = 1 and σ^(1/ρ) linear from `sigma_min` to `sigma_max`; trained at log-normal σ (Karras et al. 2022, "EDM").
+
+    Args:
+        sigma_min: σ(0), in the network's units, in which images go from -1 to 1.
+        sigma_max: σ(1).
+        rho: ρ; larger takes more steps near the data.
+        mean: of ln σ in training.
+        deviation: of ln σ in training.
+
+    Example:
+        >>> float(Karras().levels(tf.constant(1.0))[1])
+        80.0
+    """
+
+    def __init__(self, sigma_min=0.002, sigma_max=80.0, rho=7.0, mean=-1.2, deviation=1.2):
+        self.settings = {
+            **_between(sigma_min, sigma_max), "rho": checked_positive("rho", rho), "mean": float(mean),
+            "deviation": checked_positive("deviation", deviation),
+        }  # fmt: skip
+        self.rho, self.mean, self.deviation = rho, mean, deviation
+        self.low = sigma_min ** (1.0 / rho)
+        self.rise = sigma_max ** (1.0 / rho) - self.low
+
+    def levels(self, t):
+        """α and σ at the times t."""
+        return tf.ones_like(t), (self.low + self.rise * t) ** self.rho
+
+    def time(self, alpha, sigma):
+        """The time at which σ / α is that of the pair."""
+        return ((sigma / alpha) ** (1.0 / self.rho) - self.low) / self.rise
+
+    def training_times(self, u):
+        """Times of log-normal σ; σ beyond the ends have times below 0 and above 1."""
+        return self.time(1.0, tf.exp(self.mean + self.deviation * tf.math.ndtri(u)))
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class Straight(Schedule):
+    """α = 1 - t and σ = t: the straight paths of flow matching and rectified flow (Lipman et al. 2023; Liu et al. 2023).
+
+    Args:
+        normal: train at t = sigmoid of a standard normal number, more in the middle (Esser et al. 2024), not uniformly.
+
+    Example:
+        >>> alpha, sigma = Straight().levels(tf.constant(0.25))
+        >>> float(alpha), float(sigma)
+        (0.75, 0.25)
+    """
+
+    def __init__(self, normal=False):
+        self.settings = {"normal": bool(normal)}
+
+    def levels(self, t):
+        """α and σ at the times t."""
+        return 1.0 - t, t
+
+    def time(self, alpha, sigma):
+        """The time at which σ / α is that of the pair."""
+        return sigma / (alpha + sigma)
+
+    def training_times(self, u):
+        """Uniform times, or those of the constructor's choice."""
+        return tf.sigmoid(tf.math.ndtri(u)) if self.settings["normal"] else u
+
+
+SCHEDULES = {
+    "linear": Linear, "cosine": Cosine, "sigmoid": Sigmoid, "exploding": VarianceExploding, "karras": Karras,
+    "straight": Straight,
+}  # fmt: skip
+
+
+def get(schedule) -> Schedule:
+    """A schedule by its name, or as it is."""
+    if isinstance(schedule, str) and schedule in SCHEDULES:
+        return SCHEDULES[schedule]()
+    if not isinstance(schedule, Schedule):
+        raise ValueError(f"`schedule` must be {', '.join(SCHEDULES)}, or a genmodels.diffusion.Schedule; got {schedule!r}.")
+    return schedule
+
+
+def _between(low, high):
+    settings = {"sigma_min": checked_positive("sigma_min", low), "sigma_max": checked_positive("sigma_max", high)}
+    if not low < high:
+        raise ValueError(f"`sigma_min` must be below `sigma_max`; got {low} and {high}.")
+    return settings
