@@ -85,9 +85,9 @@ def fused(function):
 
 
 def kernel(function):
-    """A function of tensors, and settings by keyword, that XLA compiles inside an ordinary graph; eager calls run op by op.
+    """A function of tensors, and settings by keyword, compiled by XLA inside an ordinary graph; op by op in eager mode.
 
-    It has no gradient of its own worth taking: a caller says how the kernels follow each other backwards.
+    Its gradient is what TensorFlow makes of it; a caller that knows better gives a custom one.
     """
 
     @functools.cache

@@ -33,8 +33,8 @@ def values(*shape, seed=0, scale=1.0):
     return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
 
-def streams(num, seed=3):
-    return Streams(make_seed(seed), 0, num)
+def streams(num, seed=3, start=0):
+    return Streams(make_seed(seed), start, num)
 
 
 def differences(function, x, step=1e-6):

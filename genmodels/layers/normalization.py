@@ -59,9 +59,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 class FusedGroupNormalization(keras.layers.Layer):
     """Group normalization of the last axis (Wu & He 2018), a modulation and an activation in one kernel each way.
 
-    y = act((1 + s) · (γ x̂ + β) + b), where x̂ has mean 0 and variance 1 in each group of channels of an example, and s and
-    b, one of each an example and channel, are the second input `[B, 2 C]` where it is given: a scale and a shift that an
-    embedding of time or class sets (Dhariwal & Nichol 2021). Statistics and arithmetic are of float32.
+    y = act((1 + s) · (γ x̂ + β) + b), where x̂ has mean 0 and variance 1 in each group of channels of an example, and s
+    and b, one of each an example and channel, are the second input `[B, 2 C]` where it is given: a scale and a shift
+    that an embedding of time or class sets (Dhariwal & Nichol 2021). Statistics and arithmetic are of float32.
 
     Args:
         groups: of channels; None for 32, or fewer so that each has at least 4 channels and they divide the channels.

@@ -2,6 +2,7 @@
 
 from genmodels.models.diffusion.ddpm import DDPM, ImprovedDDPM
 from genmodels.models.diffusion.diffusion import Diffusion
+from genmodels.models.diffusion.editing import inpaint, noised, sdedit
 from genmodels.models.diffusion.edm import EDM
 from genmodels.models.diffusion.flow_matching import FlowMatching
 from genmodels.models.diffusion.ncsn import NCSN
@@ -37,6 +38,9 @@ __all__ = [
     "VariancePreserving",
     "Weighting",
     "ZeroTerminalSNR",
+    "inpaint",
     "mlp_denoiser",
+    "noised",
+    "sdedit",
     "unet",
 ]

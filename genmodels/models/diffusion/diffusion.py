@@ -6,17 +6,18 @@ import math
 import numbers
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from genmodels import networks as shared
 from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
-from genmodels.models.diffusion import bound, networks, schedules
-from genmodels.models.diffusion import guidance as guidance_
+from genmodels.models.diffusion import bound, guide, likelihood, networks, schedules
 from genmodels.models.diffusion.predictions import Prediction, Weighting
 from genmodels.sampling import Streams, make_seed, solvers
 from genmodels.settings import checked_count
 
+PART = 64 * 28 * 28  # elements of the examples whose likelihood is computed at a time
 HYBRID = 1e-3  # of the variational bound beside the simple loss, where variances are learned (Nichol & Dhariwal 2021)
 
 
@@ -31,15 +32,15 @@ class Diffusion(LatentModel):
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
         levels: pixels are 0 … levels-1; None for real-valued data.
         num_classes: number of classes of a conditional model.
-        schedule: "linear", "cosine", "sigmoid", "exploding", "karras", "straight", or an object of `genmodels.diffusion`.
+        schedule: "linear", "cosine", "sigmoid", "exploding", "karras", "straight", or a `Schedule`.
         prediction: "epsilon", "x0", "v", "score", "velocity", "edm", or a `Prediction`.
         weighting: of the noise levels: "simple", "min_snr", "edm", "elbo", or a `Weighting`.
         timesteps: T, to train at the times i / T only; None for continuous time.
         learned_variance: the network also learns the variance of the ancestral sampler; its output has twice the
             channels, and 0.001 of the variational bound is added to the loss. Needs `timesteps`.
         label_dropout: share of the labels hidden in training, so that guidance has an unconditional estimate.
-        denoiser: a Keras model of x `[B, *event_shape]`, t `[B]` from 0 to 1 (and one-hot labels `[B, num_classes]`, zeros
-            for none) to the prediction, shaped as x. None for `unet`, or `mlp_denoiser` for points.
+        denoiser: a Keras model of x `[B, *event_shape]`, t `[B]` from 0 to 1 (and one-hot labels `[B, num_classes]`,
+            zeros for none) to the prediction, shaped as x. None for `unet`, or `mlp_denoiser` for points.
         width: channels of the default network; None for its own.
         solver: of `sample` where none is given: "dpmpp_2m" and others of `genmodels.sampling.solvers`.
         steps: of `sample` where none is given.
@@ -72,12 +73,14 @@ class Diffusion(LatentModel):
             raise ValueError("`learned_variance` is of discrete steps: give `timesteps`, such as 1000.")
         if self.schedule.values([1.0])[0][0] == 0.0 and self.prediction.name in ("epsilon", "score"):
             raise ValueError(
-                f"prediction {self.prediction.name!r} says nothing of the data where the noise is pure, as at the end of "
+                f"prediction {self.prediction.name!r} says nothing of the data where the noise is pure, as at t = 1 of "
                 f'{type(self.schedule).__name__}: take "v", "x0", "velocity" or "edm".'
             )
         if not 0 <= label_dropout < 1:
             raise ValueError(f"`label_dropout` must be at least 0 and below 1; got {label_dropout!r}.")
         self.label_dropout = label_dropout
+        if not isinstance(solver, str):
+            raise ValueError(f"`solver` of a model must be a name, which a file can hold; got {solver!r}.")
         self.solver, self.steps = checked_solver(solver), checked_count("steps", steps, 1)
         self.denoiser = denoiser or self._default_denoiser(width)
         label = [] if self.num_classes is None else [(self.num_classes,)]
@@ -105,7 +108,7 @@ class Diffusion(LatentModel):
         return {"model": keras.optimizers.Adam(2e-4)}
 
     def _loss(self, batch, seed, training):
-        x0 = self._to_network(batch.x)
+        x0 = self.to_network(batch.x)
         streams = Streams(seed, 0, tf.shape(x0)[0])
         t = self._training_times(streams.fold(1))
         alpha, sigma = (self._beside(level, x0) for level in self.schedule.levels(t))
@@ -155,7 +158,7 @@ class Diffusion(LatentModel):
         return output, tf.sigmoid(place)
 
     def denoise(self, x, alpha, sigma, labels=None):
-        """The network's estimate of x₀ from x = α x₀ + σ ε, at one level for all.
+        """The network's estimate of x₀ from x = α x₀ + σ ε, at one level for all examples.
 
         Args:
             x: noisy examples `[B, *event_shape]` in the network's units: images from -1 to 1.
@@ -164,16 +167,45 @@ class Diffusion(LatentModel):
             labels: `[B, num_classes]` one-hot labels, zeros for none; None for an unconditional model.
 
         Returns:
-            `[B, *event_shape]` float32 in the network's units.
+            The estimate, `[B, *event_shape]` float32, and the place of the learned variance, as large and from 0 to 1,
+            or None.
         """
-        return self.denoise_with_variance(x, alpha, sigma, labels)[0]
-
-    def denoise_with_variance(self, x, alpha, sigma, labels=None):
-        """`denoise`, and the place of the learned variance, `[B, *event_shape]` from 0 to 1, or None."""
         alpha, sigma = tf.cast(alpha, tf.float32), tf.cast(sigma, tf.float32)
         t = tf.fill([tf.shape(x)[0]], self.schedule.time(alpha, sigma))
         output, place = self._output(x, t, alpha, sigma, labels)
         return self.prediction.denoised(x, output, alpha, sigma), place
+
+    def denoiser_for(self, labels=None, scale=None, classifier=None, clip=False):
+        """A function of (x, alpha, sigma) as `denoise`, for classes `[B]`, with guidance where a scale is given.
+
+        With `clip`, estimates of integer data are kept within -1 and 1, where the data lie.
+        """
+        onehot = None if labels is None else tf.one_hot(labels, self.num_classes)
+
+        def plain(x, alpha, sigma):
+            return self.denoise(x, alpha, sigma, onehot)
+
+        if scale is None:
+            chosen = plain
+        elif classifier is None:
+            chosen = guide.classifier_free(self.denoise, onehot, scale)
+        else:
+            chosen = guide.by_classifier(plain, classifier, self.schedule.time, labels, scale)
+
+        def clipped(x, alpha, sigma):
+            estimate, place = chosen(x, alpha, sigma)
+            return tf.clip_by_value(estimate, -1.0, 1.0), place
+
+        return clipped if clip and self.levels is not None else chosen
+
+    def to_network(self, x):
+        """Data as the network sees them: integers from -1 to 1, float32."""
+        x = tf.cast(x, tf.float32)
+        return x if self.levels is None else x * (2.0 / (self.levels - 1)) - 1.0
+
+    def from_network(self, x):
+        """The inverse of `to_network`: float32 in the data's units."""
+        return x if self.levels is None else (x + 1.0) * ((self.levels - 1) / 2.0)
 
     # ------------------------------------------------------------------ sampling
 
@@ -200,65 +232,40 @@ class Diffusion(LatentModel):
         """
         solver = checked_solver(self.solver if solver is None else solver)
         steps = checked_count("steps", self.steps if steps is None else steps, 1)
-        self.schedule.grid(steps, spacing)
-        given = {name: value for name, value in (("eta", eta), ("churn", churn)) if value is not None}
-        run = functools.partial(solvers.SOLVERS.get(solver, solver), **given) if given else solver
-        self._check_options(solver, given)
-        if classifier is not None:
-            self._check_classifier(classifier, labels)
-        elif self.num_classes is None and guidance != 1.0:
-            raise ValueError("`guidance` needs a model built with `num_classes`, or a `classifier`.")
+        self.schedule.grid(steps, spacing)  # refuses what it does not have
+        for name, value in (("eta", eta), ("churn", churn)):
+            if value is not None:
+                solver = _with_option(solver, name, value)
+        scale = self.checked_guidance(guidance, classifier)
+        return self._generate(
+            streams.seed, streams.start, labels, scale, streams.num, steps, solver, spacing, classifier
+        )
+
+    def checked_guidance(self, guidance, classifier=None):
+        """The scale of guidance as a tensor, None where there is none, or a ValueError."""
         number = isinstance(guidance, numbers.Real) and not isinstance(guidance, bool)
         if not number or not math.isfinite(guidance):
             raise ValueError(f"`guidance` must be a finite number; got {guidance!r}.")
-        scale = None if guidance == 1.0 and classifier is None else tf.constant(guidance, tf.float32)
-        return self._generate(streams.seed, streams.start, labels, scale, streams.num, steps, run, spacing, classifier)
-
-    def _check_options(self, solver, given):
-        known = inspect.signature(solvers.SOLVERS.get(solver, solver)).parameters
-        for name in given:
-            if name not in known:
-                raise ValueError(f"`{name}` is no option of the solver {solver!r}.")
-
-    def _check_classifier(self, classifier, labels):
-        if labels is None:
-            raise ValueError("a `classifier` needs labels: build the model with `num_classes`, to guide it.")
-        shared.check("classifier", classifier, [self.event_shape, ()], (self.num_classes,))
+        if self.num_classes is None and (guidance != 1.0 or classifier is not None):
+            raise ValueError("guidance needs labels to lean towards: a model built with `num_classes`.")
+        if classifier is not None:
+            shared.check("classifier", classifier, [self.event_shape, ()], (self.num_classes,))
+        return None if guidance == 1.0 and classifier is None else tf.constant(guidance, tf.float32)
 
     @compiled
     def _generate(self, seed, start, labels, scale, num, steps, solver, spacing, classifier):
         streams = Streams(seed, start, num)
         _, alphas, sigmas = self.schedule.grid(steps, spacing)
-        denoiser = self._denoiser(labels, scale, classifier, clip=self.levels is not None)
-        run = solvers.SOLVERS.get(solver, solver)
-        if self.learned_variance and run is solvers.ancestral:
-            run = functools.partial(run, variance="learned")
-        else:
-            denoiser = _first(denoiser)
         x = float(sigmas[0]) * self.latents(streams)
-        return self._from_network(run(denoiser, x, alphas, sigmas, streams.fold(1)))
+        denoiser = self.denoiser_for(labels, scale, classifier, clip=True)
+        return self.from_network(self.solved(solver, x, alphas, sigmas, streams.fold(1), denoiser))
 
-    def _denoiser(self, labels=None, scale=None, classifier=None, clip=False):
-        """`(x, alpha, sigma)` to the estimate of x₀ and the place of the variance, for class labels `[B]`."""
-        onehot = None if labels is None else tf.one_hot(labels, self.num_classes)
-
-        def plain(x, alpha, sigma):
-            return self.denoise_with_variance(x, alpha, sigma, onehot)
-
-        if scale is None:
-            chosen = plain
-        elif classifier is None:
-            chosen = guidance_.classifier_free(self.denoise_with_variance, onehot, scale)
-        else:
-            chosen = guidance_.by_classifier(plain, classifier, self.schedule.time, labels, scale)
-        if not clip:
-            return chosen
-
-        def clipped(x, alpha, sigma):
-            estimate, place = chosen(x, alpha, sigma)
-            return tf.clip_by_value(estimate, -1.0, 1.0), place  # the data lie there
-
-        return clipped
+    def solved(self, solver, x, alphas, sigmas, streams, denoiser):
+        """Where a solver takes x, in the network's units; an ancestral one uses the variances that were learned."""
+        run = solvers.SOLVERS[solver] if isinstance(solver, str) else solver
+        if self.learned_variance and run is solvers.ancestral:
+            return run(denoiser, x, alphas, sigmas, streams, variance="learned")
+        return run(_estimate_of(denoiser), x, alphas, sigmas, streams)
 
     # ------------------------------------------------------------------ latents
 
@@ -278,8 +285,8 @@ class Diffusion(LatentModel):
     @compiled
     def _decode(self, z, labels, steps):
         _, alphas, sigmas = self.schedule.grid(steps)
-        denoiser = _first(self._denoiser(labels))
-        return self._from_network(solvers.ddim(denoiser, float(sigmas[0]) * z, alphas, sigmas, None))
+        denoiser = self.denoiser_for(labels)
+        return self.from_network(self.solved("ddim", float(sigmas[0]) * z, alphas, sigmas, None, denoiser))
 
     def encode(self, x, labels=None, *, steps=50):
         """DDIM run backwards (Song et al. 2020): the latents from which `decode` with as many steps gives x.
@@ -297,8 +304,8 @@ class Diffusion(LatentModel):
     @compiled
     def _encode(self, x, labels, steps):
         _, alphas, sigmas = self.schedule.grid(steps)
-        denoiser = _first(self._denoiser(labels))
-        return solvers.inverted_ddim(denoiser, self._to_network(x), alphas, sigmas) / float(sigmas[0])
+        denoiser = _estimate_of(self.denoiser_for(labels))
+        return solvers.inverted_ddim(denoiser, self.to_network(x), alphas, sigmas) / float(sigmas[0])
 
     # ------------------------------------------------------------------ likelihood
 
@@ -318,34 +325,73 @@ class Diffusion(LatentModel):
         num_times = checked_count("num_times", steps if num_times is None else num_times, 1)
         if num_times > steps:
             raise ValueError(f"`num_times` must be at most {steps}, the steps of the bound; got {num_times}.")
-        return self._elbo(x, labels, make_seed(seed), tf.constant(first, tf.int64), num_times, steps)
+        return self._by_parts(self._elbo, x, labels, seed, first, num_times, steps)
 
     @compiled
     def _elbo(self, x, labels, seed, start, num_times, steps):
-        x0 = self._to_network(x)
+        x0 = self.to_network(x)
         streams = Streams(seed, start, tf.shape(x0)[0])
         onehot = None if labels is None else tf.one_hot(labels, self.num_classes)
-        offset = streams.fold(0).uniform()
+        place_of_all = streams.uniform()
         total = -bound.prior_term(self.schedule, x0)
         for k in tf.range(num_times):
-            mine = streams.fold(k + 1)
             # One time from each of num_times equal parts of the steps 1 … T, at the same place in each.
-            u = (tf.cast(k, tf.float32) + offset) / num_times
+            u = (tf.cast(k, tf.float32) + place_of_all) / num_times
             t = tf.clip_by_value(tf.math.ceil(u * steps), 1.0, float(steps)) / steps
             alpha, sigma = (self._beside(level, x0) for level in self.schedule.levels(t))
-            noisy = alpha * x0 + sigma * mine.normal(self.event_shape)
+            noisy = alpha * x0 + sigma * streams.fold(k + 1).normal(self.event_shape)
             output, place = self._output(noisy, t, alpha, sigma, onehot)
             estimate = self.prediction.denoised(noisy, output, alpha, sigma)
-            total -= bound.terms(self.schedule, steps, t, x0, noisy, estimate, place, self.levels) * (steps / num_times)
+            terms = bound.terms(self.schedule, steps, t, x0, noisy, estimate, place, self.levels)
+            total -= terms * (steps / num_times)
         return total
 
-    def _to_network(self, x):
-        """Data as the network sees them: integers from -1 to 1."""
-        x = tf.cast(x, tf.float32)
-        return x if self.levels is None else x * (2.0 / (self.levels - 1)) - 1.0
+    def log_prob(self, x, labels=None, *, steps=32, probes=None, seed=0, first=0):
+        """The likelihood of the probability-flow ODE, `[B]` nats of the data as given (Song et al. 2021).
 
-    def _from_network(self, x):
-        return x if self.levels is None else (x + 1.0) * ((self.levels - 1) / 2.0)
+        The density is that of the data blurred by the first level of noise, exact but for the steps of the integration.
+        Integers are dequantized uniformly: theirs is a lower bound of the log-probability, with one draw of the noise.
+
+        Args:
+            x: examples `[B, *event_shape]` in the data's units.
+            labels: `[B]` class labels of a conditional model.
+            steps: of the classical Runge–Kutta method, four evaluations and gradients each.
+            probes: random vectors by which the divergence is estimated, without bias; None for the exact divergence up
+                to 16 dimensions, and one probe beyond.
+            seed: the same seed gives the same figure for example i, whatever the batch size.
+            first: number of the first example in the stream of noise, where `x` is a part of more.
+        """
+        x, labels = self._examples(x, labels)
+        if probes is None and math.prod(self.event_shape) > likelihood.EXACT:
+            probes = 1
+        probes = checked_count("probes", probes, 1, "None for the exact divergence")
+        return self._by_parts(self._log_prob, x, labels, seed, first, checked_count("steps", steps, 1), probes)
+
+    @compiled
+    def _log_prob(self, x, labels, seed, start, steps, probes):
+        streams = Streams(seed, start, tf.shape(x)[0])
+        if self.levels is not None:
+            x = tf.cast(x, tf.float32) + streams.fold(0).uniform(self.event_shape) - 0.5
+        signs = None
+        if probes is not None:
+            draws = [streams.fold(k + 1).uniform(self.event_shape) for k in range(probes)]
+            signs = tf.sign(tf.stack(draws) - 0.5)
+        alphas, sigmas = self.schedule.values(np.linspace(max(self.schedule.first, 1e-3), 1.0, steps + 1))
+        denoiser = _estimate_of(self.denoiser_for(labels))
+        score = likelihood.ode_log_prob(denoiser, self.to_network(x), alphas, sigmas, signs)
+        if self.levels is not None:
+            score += math.prod(self.event_shape) * math.log(2.0 / (self.levels - 1))  # the network's units a level
+        return score
+
+    def _by_parts(self, function, x, labels, seed, first, *settings):
+        """A function of examples, labels, seed and number of the first example, a few examples at a time."""
+        size = max(1, PART // math.prod(self.event_shape))
+        seed, parts = make_seed(seed), []
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            mine = None if labels is None else labels[rows]
+            parts.append(function(x[rows], mine, seed, tf.constant(first + start, tf.int64), *settings))
+        return tf.concat(parts, 0)
 
     def _beside(self, values, x):
         """`[B]` shaped to go with examples."""
@@ -362,6 +408,15 @@ def checked_solver(solver):
     return solver
 
 
-def _first(denoiser):
+@functools.cache
+def _with_option(solver, name, value):
+    """A solver with an option; the same object for the same option, so that it is compiled once."""
+    run = solvers.SOLVERS[solver] if isinstance(solver, str) else solver
+    if name not in inspect.signature(run).parameters:
+        raise ValueError(f"`{name}` is no option of the solver {solver!r}.")
+    return functools.partial(run, **{name: value})
+
+
+def _estimate_of(denoiser):
     """The estimate alone."""
     return lambda x, alpha, sigma: denoiser(x, alpha, sigma)[0]

@@ -10,9 +10,9 @@ from genmodels.models.diffusion.schedules import VarianceExploding
 class NCSN(Diffusion):
     """Score matching at a geometric scale of noise levels, sampled by annealed Langevin dynamics (Song & Ermon 2019).
 
-    The network gives the score times σ (Song & Ermon 2020): one size at all levels, which makes the paper's weights σ² the
-    simple loss. Levels are the paper's, ten from 1 to 0.01 in its units of [0, 1], twice that here; each takes 100 steps
-    of Langevin dynamics, so that samples cost a thousand evaluations. `sample(solver="heun", steps=20)` costs forty.
+    The network gives the score times σ (Song & Ermon 2020): one size at all levels, which makes the paper's weights σ²
+    the simple loss. Levels are the paper's, ten from 1 to 0.01 in its units of [0, 1], twice that here; each takes 100
+    steps of Langevin dynamics, so that samples cost a thousand evaluations. `sample(solver="heun", steps=20)` costs 39.
 
     Args:
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.

@@ -27,8 +27,8 @@ def unet(
 ) -> keras.Model:
     """The U-Net of DDPM (Ho et al. 2020, appendix B), time and class as scale and shift (Nichol & Dhariwal 2021).
 
-    Residual blocks (norm, SiLU, 3×3, twice) at every size on the way down and, beside what was kept there, on the way up.
-    Images of any size: halves are rounded up, and the surplus is cropped after doubling.
+    Residual blocks (norm, SiLU, 3×3, twice) at every size on the way down and, beside what was kept there, on the way
+    up. Images of any size: halves are rounded up, and the surplus is cropped after doubling.
 
     Args:
         event_shape: `(height, width, channels)`.
@@ -164,7 +164,8 @@ def _embedding(example, width, num_classes, dtype):
         inputs.append(label)
         # Of one-hot vectors: rows as loud as the time's vector.
         loud = keras.initializers.RandomNormal(stddev=0.5)
-        x = layers.Add(dtype=dtype)([x, layers.Dense(width, use_bias=False, kernel_initializer=loud, dtype=dtype)(label)])
+        y = layers.Dense(width, use_bias=False, kernel_initializer=loud, dtype=dtype)(label)
+        x = layers.Add(dtype=dtype)([x, y])
     return layers.Activation("silu", dtype=dtype)(x), inputs
 
 

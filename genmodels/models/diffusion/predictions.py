@@ -23,8 +23,8 @@ PREDICTIONS = {
 class Prediction:
     """What the network predicts, by name: "epsilon", "x0", "v", "score" (times σ), "velocity" (ε - x₀), or "edm".
 
-    "edm" is the preconditioning of Karras et al. 2022, of data of a given deviation: input and target have variance 1 at all
-    levels. The other predictions see x / √(α² + σ²).
+    "edm" is the preconditioning of Karras et al. 2022, of data of a given deviation: input and target have variance 1
+    at all levels. The other predictions see x / √(α² + σ²).
 
     Args:
         name: of the prediction.
@@ -80,10 +80,10 @@ class Prediction:
 class Weighting:
     """How much each noise level counts in the loss, by name.
 
-    "simple": the network's outputs count alike at all levels, whatever they are: DDPM's L_simple where that is ε, λ(σ) of
-    EDM where it is preconditioned. "min_snr": the error of the estimate of x₀ times min(SNR, γ) (Hang et al. 2023). "edm":
-    times (ς² + s²) / (ς s)² with ς = σ / α, whatever is predicted (Karras et al. 2022). "elbo": the terms of the variational
-    bound, for likelihood.
+    "simple": the network's outputs count alike at all levels, whatever they are: DDPM's L_simple where that is ε, λ(σ)
+    of EDM where it is preconditioned. "min_snr": the error of the estimate of x₀ times min(SNR, γ) (Hang et al. 2023).
+    "edm": times (ς² + s²) / (ς s)² with ς = σ / α, whatever is predicted (Karras et al. 2022). "elbo": the terms of the
+    variational bound, for likelihood.
 
     Args:
         name: of the weighting.

@@ -37,11 +37,11 @@ class Schedule:
         """Times to train at, from uniform numbers; uniform between `first` and 1."""
         return self.first + (1.0 - self.first) * u
 
-    def grid(self, num: int, spacing: str = "uniform"):
+    def grid(self, num: int, spacing: str = "uniform", start: float = 1.0):
         """The levels at which a sampler of `num` steps asks the network, from noise to data, and the end.
 
-        The first is that of t = 1, the last one asked that of `first`. "uniform" takes equal steps of t, "quadratic"
-        of √t, "karras" of (σ / α)^(1/7) (Karras et al. 2022).
+        The first is that of t = `start`, the last one asked that of `first`. "uniform" takes equal steps of t,
+        "quadratic" of √t, "karras" of (σ / α)^(1/7) (Karras et al. 2022).
 
         Returns:
             times `[num + 1]`, alphas and sigmas of them, float64 arrays; the last level is 0, 1, 0.
@@ -55,10 +55,10 @@ class Schedule:
         end = self.values([self.first])[1][0] == 0.0  # the first level is the end
         count = num + 1 if end else num
         if spacing == "karras":
-            times = self._karras_times(count)
+            times = self._karras_times(count, start)
         else:
             power = 2.0 if spacing == "quadratic" else 1.0
-            times = np.linspace(1.0, self.first ** (1.0 / power), count) ** power
+            times = np.linspace(start ** (1.0 / power), self.first ** (1.0 / power), count) ** power
         alphas, sigmas = self.values(times)
         if end:
             return times, alphas, sigmas
@@ -70,8 +70,8 @@ class Schedule:
             alphas, sigmas = self.levels(tf.constant(np.asarray(times), tf.float64))
             return alphas.numpy(), sigmas.numpy()
 
-    def _karras_times(self, count, rho=7.0):
-        alphas, sigmas = self.values([1.0, self.first])
+    def _karras_times(self, count, start, rho=7.0):
+        alphas, sigmas = self.values([start, self.first])
         if alphas[0] < 1e-6:
             raise ValueError('spacing "karras" needs a largest σ / α, and this schedule ends in pure noise.')
         if sigmas[1] == 0.0:
@@ -91,38 +91,41 @@ class Schedule:
 
 
 class VariancePreserving(Schedule):
-    """A schedule with α² + σ² = 1; a subclass gives `variance` and its inverse."""
+    """A schedule with α² + σ² = 1; a subclass gives `squares` and their inverse, each exact where it is small."""
 
     first = 1e-3  # the first of DDPM's thousand steps
     end = 1.0  # the subclass's own time at t = 1
 
     def levels(self, t):
         """α and σ at the times t."""
-        variance = self.variance(t * self.end)
-        return tf.sqrt(1.0 - variance), tf.sqrt(variance)
+        kept, lost = self.squares(t * self.end)
+        return tf.sqrt(kept), tf.sqrt(lost)
 
     def time(self, alpha, sigma):
         """The time at which σ / α is that of the pair."""
-        return self.inverse(sigma**2 / (alpha**2 + sigma**2)) / self.end
+        size = alpha**2 + sigma**2
+        return self.inverse(alpha**2 / size, sigma**2 / size) / self.end
 
-    def variance(self, t):
-        """σ² at the schedule's own times, exact near 0."""
-        raise TypeError(f"{type(self).__name__} must define `variance(t)`.")
+    def squares(self, t):
+        """α² and σ² at the schedule's own times."""
+        raise TypeError(f"{type(self).__name__} must define `squares(t)`.")
 
-    def inverse(self, variance):
-        """The schedule's own time of σ²."""
-        raise TypeError(f"{type(self).__name__} must define `inverse(variance)`.")
+    def inverse(self, kept, lost):
+        """The schedule's own time of α² and σ²."""
+        raise TypeError(f"{type(self).__name__} must define `inverse(kept, lost)`.")
 
-    def _ended(self):
+    def _end_of(self, log_snr):
+        kept = 1.0 / (1.0 + math.exp(-log_snr))
         with tf.init_scope():
-            return float(self.inverse(tf.constant(1.0 / (1.0 + math.exp(END)), tf.float64)))
+            return float(self.inverse(tf.constant(kept, tf.float64), tf.constant(1.0 - kept, tf.float64)))
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
 class Linear(VariancePreserving):
     """Noise at a rate β(t) that rises linearly: α² = exp(-∫β), DDPM's schedule (Ho et al. 2020) in continuous time.
 
-    Its thousand discrete steps, β from 1e-4 to 0.02, are the times i / 1000 (to within 1% of β); Song et al. 2021.
+    DDPM's thousand discrete steps, β from 1e-4 to 0.02, are the times i / 1000, to within 2e-4 of each β (Song et al.
+    2021, appendix B).
 
     Args:
         beta_min: β(0).
@@ -142,22 +145,15 @@ class Linear(VariancePreserving):
             raise ValueError(f"`beta_min` must be below `beta_max`; got {beta_min} and {beta_max}.")
         self.low, self.rise = float(beta_min), float(beta_max) - float(beta_min)
 
-    def levels(self, t):
-        """α and σ at the times t."""
-        exponent = self._exponent(t)
-        return tf.exp(-0.5 * exponent), tf.sqrt(-tf.math.expm1(-exponent))  # exact where α is small, too
+    def squares(self, t):
+        """exp(-∫β), and what is missing from 1."""
+        exponent = t * (self.low + 0.5 * self.rise * t)
+        return tf.exp(-exponent), -tf.math.expm1(-exponent)
 
-    def variance(self, t):
-        """σ² = 1 - exp(-∫β)."""
-        return -tf.math.expm1(-self._exponent(t))
-
-    def time(self, alpha, sigma):
-        """The time at which σ / α is that of the pair."""
-        exponent = tf.math.log1p((sigma / alpha) ** 2)
+    def inverse(self, kept, lost):
+        """The time of ∫β = log(1 + σ²/α²)."""
+        exponent = tf.math.log1p(lost / kept)
         return 2.0 * exponent / (self.low + tf.sqrt(self.low**2 + 2.0 * self.rise * exponent))
-
-    def _exponent(self, t):
-        return t * (self.low + 0.5 * self.rise * t)
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -179,17 +175,17 @@ class Cosine(VariancePreserving):
         self.settings = {"offset": checked_positive("offset", offset)}
         self.angle = 0.5 * math.pi / (1.0 + offset)
         self.start = self.angle * offset
-        self.end = self._ended()
+        self.end = self._end_of(END)
 
-    def variance(self, t):
-        """σ² = sin(φ - φ₀) sin(φ + φ₀) / cos²(φ₀)."""
-        turn = self.angle * t
-        return tf.sin(turn) * tf.sin(turn + 2.0 * self.start) / math.cos(self.start) ** 2
+    def squares(self, t):
+        """cos²(φ) / cos²(φ₀), and sin(φ - φ₀) sin(φ + φ₀) / cos²(φ₀)."""
+        turn, whole = self.angle * t, math.cos(self.start) ** 2
+        return tf.cos(turn + self.start) ** 2 / whole, tf.sin(turn) * tf.sin(turn + 2.0 * self.start) / whole
 
-    def inverse(self, variance):
-        """The time of σ²."""
+    def inverse(self, kept, lost):
+        """The time of the angle."""
         cosine, sine = math.cos(self.start) ** 2, math.sin(self.start) ** 2
-        return (tf.atan2(tf.sqrt(sine + variance * cosine), tf.sqrt((1.0 - variance) * cosine)) - self.start) / self.angle
+        return (tf.atan2(tf.sqrt(sine + lost * cosine), tf.sqrt(kept * cosine)) - self.start) / self.angle
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -212,21 +208,23 @@ class Sigmoid(VariancePreserving):
             raise ValueError(f"`start` must be below `stop`; got {start} and {stop}.")
         temperature = checked_positive("temperature", temperature)
         self.settings = {"start": float(start), "stop": float(stop), "temperature": temperature}
-        self.begin, self.length = start / temperature, (stop - start) / temperature
-        low, high = 1.0 / (1.0 + math.exp(-self.begin)), 1.0 / (1.0 + math.exp(-stop / temperature))
-        self.low, self.height = low, high - low
-        self.end = self._ended()
+        self.begin, self.finish = start / temperature, stop / temperature
+        self.low, self.high = (1.0 / (1.0 + math.exp(-x)) for x in (self.begin, self.finish))
+        self.end = self._end_of(END)
 
-    def variance(self, t):
-        """σ², the rise of the sigmoid since t = 0, as a share of the whole rise."""
-        # sigmoid(b + d) - sigmoid(b) = sigmoid(b + d) (1 - sigmoid(b)) (1 - e^-d), without a difference of near numbers.
-        grown = -tf.math.expm1(-self.length * t) * tf.sigmoid(self.begin + self.length * t)
-        return grown * (1.0 - self.low) / self.height
+    def squares(self, t):
+        """What is left of the sigmoid's rise from start to stop, and what is done of it."""
+        # sigmoid(p) - sigmoid(q) = sigmoid(p) sigmoid(-q) (1 - e^(q - p)): no difference of near numbers.
+        here, rise = self.begin + (self.finish - self.begin) * t, self.high - self.low
+        left = self.high * tf.sigmoid(-here) * -tf.math.expm1(here - self.finish)
+        done = tf.sigmoid(here) * (1.0 - self.low) * -tf.math.expm1(self.begin - here)
+        return left / rise, done / rise
 
-    def inverse(self, variance):
-        """The time of σ²."""
-        value = self.low + variance * self.height
-        return (tf.math.log(value) - tf.math.log1p(-value) - self.begin) / self.length
+    def inverse(self, kept, lost):
+        """The time of the sigmoid's argument."""
+        rise = self.high - self.low
+        here = tf.math.log(self.low + lost * rise) - tf.math.log(1.0 - self.high + kept * rise)
+        return (here - self.begin) / (self.finish - self.begin)
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -343,7 +341,7 @@ class Karras(Schedule):
 
 @keras.saving.register_keras_serializable(package="genmodels")
 class Straight(Schedule):
-    """α = 1 - t and σ = t: the straight paths of flow matching and rectified flow (Lipman et al. 2023; Liu et al. 2023).
+    """α = 1 - t and σ = t: straight paths of flow matching (Lipman et al. 2023), of rectified flow (Liu et al. 2023).
 
     Args:
         normal: train at t = sigmoid of a standard normal number, more in the middle (Esser et al. 2024), not uniformly.
@@ -381,7 +379,9 @@ def get(schedule) -> Schedule:
     if isinstance(schedule, str) and schedule in SCHEDULES:
         return SCHEDULES[schedule]()
     if not isinstance(schedule, Schedule):
-        raise ValueError(f"`schedule` must be {', '.join(SCHEDULES)}, or a genmodels.diffusion.Schedule; got {schedule!r}.")
+        raise ValueError(
+            f"`schedule` must be {', '.join(SCHEDULES)}, or a genmodels.diffusion.Schedule; got {schedule!r}."
+        )
     return schedule
 
 
