@@ -158,7 +158,7 @@ def ipndm(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=4):
         x = alpha_next * estimate + sigma_next * past[0] + _combined(weights[i], past)
         return i + 1, x, past
 
-    return tf.while_loop(lambda i, *_: i < len(rows), step, [0, x, tf.zeros([order, *x.shape], x.dtype)])[1]
+    return tf.while_loop(lambda i, *_: i < len(rows), step, [0, x, _nothing(x, order)])[1]
 
 
 def unipc(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=3):
@@ -185,7 +185,7 @@ def unipc(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=3):
         x = keep_corrected * before + _combined(correct[i], past)
         return i + 1, x, keep * x + _combined(predict[i], past[:-1]), past
 
-    past = tf.zeros([order + 1, *x.shape], x.dtype)
+    past = _nothing(x, order + 1)
     return tf.while_loop(lambda i, *_: i < count, step, [0, x, x, past])[2]
 
 
@@ -349,7 +349,7 @@ def _multistep(denoiser, x, alphas, sigmas, keep, weights, noise, streams=None):
             x += noise * _noise(streams, i, x)
         return i + 1, x, past
 
-    past = tf.zeros([weights.shape[1], *x.shape], x.dtype)
+    past = _nothing(x, weights.shape[1])
     return tf.while_loop(lambda i, *_: i < len(keep), step, [0, x, past])[1]
 
 
@@ -398,6 +398,11 @@ def _slope(denoiser, x, alpha, sigma):
 def _rows(x, *columns):
     """Numbers of each step, one row a step, in the type of x."""
     return tf.constant(np.stack([np.asarray(c, np.float64) for c in columns], axis=-1), x.dtype)
+
+
+def _nothing(x, count):
+    """Zeros in place of the last `count` values."""
+    return tf.stack([tf.zeros_like(x)] * count)
 
 
 def _pushed(past, new):

@@ -7,6 +7,7 @@ with the levels of the times i / T.
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -32,21 +33,43 @@ def terms(schedule, steps, t, x0, x, estimate, place, levels):
     # The level before; at the first step that of the second, whose result is not taken: no infinity to differentiate.
     before = tf.where(first, t, t - 1.0 / steps)
     alpha_before, sigma_before = (beside(v) for v in schedule.levels(before))
-    # In nats: KL of two normals whose means differ by the factor of the data in the posterior's mean.
-    ratio = alpha * sigma_before / (alpha_before * sigma)  # 1 / SNR falls by its square
+    # The means of q and p differ by the factor of the data in the posterior's mean.
+    ratio = alpha * sigma_before / (alpha_before * sigma)  # its square is SNR(t) / SNR before
     large = sigma**2 * (1.0 - ratio**2)
     small = large * (sigma_before / sigma) ** 2
     mean_gap = alpha_before * (1.0 - ratio**2) * (x0 - estimate)
     small, large = tf.maximum(small, 1e-20), tf.maximum(large, 1e-20)
     log_small = tf.math.log(small)
     log_variance = log_small if place is None else log_small + place * (tf.math.log(large) - log_small)
-    kl = 0.5 * (log_variance - log_small - 1.0 + tf.exp(log_small - log_variance) + mean_gap**2 * tf.exp(-log_variance))
+    log_ratio = log_variance - log_small
+    kl = 0.5 * (log_ratio - 1.0 + tf.exp(-log_ratio) + mean_gap**2 * tf.exp(-log_variance))
     # The decoder: normal around the estimate, with the deviation of x₁ / α (or what is learned beside it).
     log_scale = tf.math.log(sigma / alpha)
     if place is not None:
         log_scale = log_scale + (place - 1.0)
     final = -decoder(x0, estimate, log_scale, levels)
     return _sum(tf.where(beside(first), final, kl))
+
+
+def proposal(schedule, steps):
+    """Probabilities `[steps]` to draw the terms with, so that each over its own has about one size.
+
+    A good model's term of step i is about as many nats a dimension as the log-SNR falls there; the decoder's, of step 1,
+    as one unit of it.
+    """
+    alphas, sigmas = schedule.values(np.arange(1, steps + 1) / steps)
+    falls = -np.diff(2.0 * (np.log(np.maximum(alphas, 1e-6)) - np.log(sigmas)))
+    sizes = np.append(1.0, falls)
+    return sizes / sizes.sum()
+
+
+def drawn(schedule, steps, u):
+    """Times i / `steps` for uniform numbers, and one over their probabilities; each shaped as `u`."""
+    probabilities = proposal(schedule, steps)
+    edges = tf.constant(np.cumsum(probabilities)[:-1], tf.float32)
+    index = tf.searchsorted(edges, u, side="right")
+    weight = tf.gather(tf.constant(1.0 / probabilities, tf.float32), index)
+    return (tf.cast(index, tf.float32) + 1.0) / steps, weight
 
 
 def prior_term(schedule, x0):

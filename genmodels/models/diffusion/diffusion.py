@@ -110,7 +110,7 @@ class Diffusion(LatentModel):
     def _loss(self, batch, seed, training):
         x0 = self.to_network(batch.x)
         streams = Streams(seed, 0, tf.shape(x0)[0])
-        t = self._training_times(streams.fold(1))
+        t, weight = self._training_times(streams.fold(1))
         alpha, sigma = (self._beside(level, x0) for level in self.schedule.levels(t))
         noise = streams.fold(2).normal(self.event_shape)
         x = alpha * x0 + sigma * noise
@@ -119,24 +119,34 @@ class Diffusion(LatentModel):
         metrics = {"mse": tf.reduce_mean(error)}
         _, out = self.prediction.coefficients(alpha, sigma)
         loss = tf.reduce_mean(error * tf.reshape(self.weighting.factor(out, alpha, sigma), [-1]))
-        if self.weighting.name == "elbo" or self.learned_variance:
+        if weight is not None:
             estimate = self.prediction.denoised(x, output, alpha, sigma)
             if self.weighting.name != "elbo":
                 estimate = tf.stop_gradient(estimate)  # the bound trains the variances alone
-            terms = bound.terms(self.schedule, self.timesteps or 1000, t, x0, x, estimate, place, self.levels)
-            bits = tf.reduce_mean(terms) * (self.timesteps or 1000) / (math.prod(self.event_shape) * math.log(2.0))
+            terms = bound.terms(self.schedule, self._bound_steps, t, x0, x, estimate, place, self.levels)
+            bits = tf.reduce_mean(weight * terms) / (math.prod(self.event_shape) * math.log(2.0))
             metrics["bound_terms"] = bits  # bits a dimension, without the prior's term
             loss = bits if self.weighting.name == "elbo" else loss + HYBRID * bits
         return loss, metrics
 
+    @property
+    def _bound_steps(self):
+        return self.timesteps or 1000
+
     def _training_times(self, streams):
-        """One time an example, spread evenly over the batch (Kingma et al. 2021, appendix I.1)."""
+        """One time an example, spread evenly over the batch (Kingma et al. 2021, appendix I.1).
+
+        And what the terms of the variational bound there count, where the loss has any; else None.
+        """
         count = tf.shape(streams.uniform())[0]
         u = (tf.range(count, dtype=tf.float32) + streams.uniform()[0]) / tf.cast(count, tf.float32)
-        if self.timesteps is None and self.weighting.name != "elbo":
-            return self.schedule.training_times(tf.clip_by_value(u, 1e-6, 1.0 - 1e-6))
-        steps = float(self.timesteps or 1000)
-        return tf.clip_by_value(tf.math.ceil(u * steps), 1.0, steps) / steps
+        u = tf.clip_by_value(u, 1e-6, 1.0 - 1e-6)
+        if self.weighting.name == "elbo":
+            return bound.drawn(self.schedule, self._bound_steps, u)
+        if self.timesteps is None:
+            return self.schedule.training_times(u), None
+        weight = tf.fill([count], float(self.timesteps)) if self.learned_variance else None
+        return tf.math.ceil(u * self.timesteps) / self.timesteps, weight
 
     def _training_labels(self, labels, streams):
         """One-hot labels, some of them hidden."""
@@ -321,7 +331,7 @@ class Diffusion(LatentModel):
             first: number of the first example in the stream of noise, where `x` is a part of more.
         """
         x, labels = self._examples(x, labels)
-        steps = checked_count("steps", steps or self.timesteps or 1000, 2)
+        steps = checked_count("steps", self._bound_steps if steps is None else steps, 2)
         num_times = checked_count("num_times", steps if num_times is None else num_times, 1)
         if num_times > steps:
             raise ValueError(f"`num_times` must be at most {steps}, the steps of the bound; got {num_times}.")
@@ -335,15 +345,16 @@ class Diffusion(LatentModel):
         place_of_all = streams.uniform()
         total = -bound.prior_term(self.schedule, x0)
         for k in tf.range(num_times):
-            # One time from each of num_times equal parts of the steps 1 … T, at the same place in each.
-            u = (tf.cast(k, tf.float32) + place_of_all) / num_times
-            t = tf.clip_by_value(tf.math.ceil(u * steps), 1.0, float(steps)) / steps
+            # One from each of num_times parts of equal probability, at the same place in each; or each step once.
+            t, weight = bound.drawn(self.schedule, steps, (tf.cast(k, tf.float32) + place_of_all) / num_times)
+            if num_times == steps:
+                t, weight = tf.zeros_like(t) + (tf.cast(k, tf.float32) + 1.0) / steps, float(steps)
             alpha, sigma = (self._beside(level, x0) for level in self.schedule.levels(t))
             noisy = alpha * x0 + sigma * streams.fold(k + 1).normal(self.event_shape)
             output, place = self._output(noisy, t, alpha, sigma, onehot)
             estimate = self.prediction.denoised(noisy, output, alpha, sigma)
             terms = bound.terms(self.schedule, steps, t, x0, noisy, estimate, place, self.levels)
-            total -= terms * (steps / num_times)
+            total -= weight / num_times * terms
         return total
 
     def log_prob(self, x, labels=None, *, steps=32, probes=None, seed=0, first=0):

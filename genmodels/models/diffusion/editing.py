@@ -69,7 +69,7 @@ def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidan
 @compiled
 def _sdedit(model, x, labels, seed, scale, strength, steps, solver):
     _, alphas, sigmas = model.schedule.grid(steps, start=strength)
-    streams = Streams(seed, 0, x.shape[0])
+    streams = Streams(seed, 0, tf.shape(x)[0])
     noisy = float(alphas[0]) * model.to_network(x) + float(sigmas[0]) * streams.normal(model.event_shape)
     return model.solved(solver, noisy, alphas, sigmas, streams.fold(1), model.denoiser_for(labels, scale, clip=True))
 
@@ -150,7 +150,7 @@ def repaint_moves(alphas, sigmas, jump, resamples):
 
 @compiled
 def _inpaint(model, x, mask, labels, seed, scale, moves):
-    streams, shape = Streams(seed, 0, x.shape[0]), model.event_shape
+    streams, shape = Streams(seed, 0, tf.shape(x)[0]), model.event_shape
     x0 = model.to_network(x)
     denoiser = model.denoiser_for(labels, scale, clip=True)
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from genmodels.sampling.solvers import runge_kutta
@@ -25,7 +26,7 @@ def ode_log_prob(denoise, x0, alphas, sigmas, probes):
             1990), or None for the whole trace.
     """
     dimensions = math.prod(x0.shape[1:])
-    levels = tf.constant([alphas, sigmas], tf.float32)
+    rows = tf.constant(np.stack([alphas[:-1], sigmas[:-1], alphas[1:], sigmas[1:]], axis=-1), tf.float32)
 
     def slope(state, alpha, sigma):
         estimate, trace = estimate_and_trace(lambda x: denoise(x, alpha, sigma), state[0], probes)
@@ -33,7 +34,7 @@ def ode_log_prob(denoise, x0, alphas, sigmas, probes):
         return [estimate, trace], [epsilon, (dimensions - alpha * trace) / sigma]
 
     def step(i, *state):
-        return i + 1, *runge_kutta(slope, list(state), *levels[:, i], *levels[:, i + 1])
+        return i + 1, *runge_kutta(slope, list(state), *tf.unstack(rows[i]))
 
     def more(i, *_):
         return i < len(alphas) - 1

@@ -1,0 +1,400 @@
+"""Diffusion models around the exact denoiser of Gaussian data: likelihoods, latents, guidance and editing."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+import toys
+from test_solvers import COVARIANCE, MEAN, SCHEDULES, exact
+
+import genmodels as gm
+from genmodels import diffusion
+from genmodels.sampling import solvers
+
+NORMAL = scipy.stats.multivariate_normal(MEAN, COVARIANCE)
+POINTS = np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, 400).astype(np.float32)
+
+
+class Exact(keras.Layer):
+    """The denoiser of the Gaussian in `test_solvers` as a network (x / √(α² + σ²), t) that predicts x₀."""
+
+    def __init__(self, schedule, shift=0.0, **options):
+        super().__init__(**options)
+        self.schedule, self.shift = schedule, shift
+        self.anchor = self.add_weight(shape=(), initializer="zeros")  # something to train
+
+    def call(self, x, t, label=None):
+        alpha, sigma = (v[:, None] for v in self.schedule.levels(t))
+        x = x * tf.sqrt(alpha**2 + sigma**2)
+        estimate = exact()(x, alpha, sigma) + self.anchor
+        return estimate if label is None else estimate + tf.matmul(label, [[1.0, 0.0], [0.0, 2.0]])
+
+
+def gaussian(schedule="linear", num_classes=None, **options):
+    x, t = keras.Input((2,)), keras.Input(())
+    inputs = [x, t] if num_classes is None else [x, t, keras.Input((num_classes,))]
+    denoiser = keras.Model(inputs, Exact(SCHEDULES[schedule])(*inputs))
+    return gm.Diffusion(
+        (2,), levels=None, schedule=SCHEDULES[schedule], prediction="x0", denoiser=denoiser, num_classes=num_classes,
+        **options,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------- likelihood
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_odes_likelihood_is_the_density(schedule):
+    """Of Gaussian data, blurred by the first level, whose σ / α is at most 0.02."""
+    score = gaussian(schedule).log_prob(POINTS, steps=64)
+    _, sigmas = SCHEDULES[schedule].values([max(SCHEDULES[schedule].first, 1e-3)])
+    blurred = scipy.stats.multivariate_normal(MEAN, COVARIANCE + sigmas[0] ** 2 * np.eye(2))
+    # The prior is centred, the noised data are not quite: 0.7 / 50 where σ ends at 50.
+    atol = 0.07 if schedule in ("exploding", "karras") else 0.02
+    np.testing.assert_allclose(score, blurred.logpdf(POINTS), atol=atol)
+    assert np.mean(score) == pytest.approx(NORMAL.logpdf(POINTS).mean(), abs=0.02)
+
+
+def test_probes_estimate_the_divergence_without_bias():
+    model = gaussian()
+    exact_score = model.log_prob(POINTS[:1], steps=16)[0]
+    draws = model.log_prob(np.repeat(POINTS[:1], 4000, 0), steps=16, probes=1).numpy()
+    assert draws.std() > 0.1
+    assert draws.mean() == pytest.approx(float(exact_score), abs=5 * float(draws.std()) / math.sqrt(4000))
+    several = model.log_prob(np.repeat(POINTS[:1], 1000, 0), steps=16, probes=4).numpy()
+    assert several.std() == pytest.approx(draws.std() / 2, rel=0.15)
+
+
+def test_integers_have_a_bound_in_nats_of_the_integers():
+    """Uniform noise over the levels: the dequantization bound of the exact density; probabilities sum to below 1."""
+    x, t = keras.Input((1,)), keras.Input(())
+
+    class Narrow(keras.Layer):
+        def call(self, x, t):  # of data N(0.2, 0.3²) in the network's units
+            alpha, sigma = (v[:, None] for v in SCHEDULES["cosine"].levels(t))
+            gain = alpha * 0.09 / (alpha**2 * 0.09 + sigma**2)
+            return 0.2 + gain * (x * tf.sqrt(alpha**2 + sigma**2) - 0.2 * alpha)
+
+    model = gm.Diffusion((1,), levels=17, prediction="x0", denoiser=keras.Model([x, t], Narrow()(x, t)))
+    values = np.arange(17, dtype=np.uint8)[:, None]
+    score = np.mean([model.log_prob(values, seed=seed) for seed in range(200)], 0)
+    grid = (np.arange(17)[:, None] + (np.arange(200) + 0.5) / 200 - 0.5) / 8 - 1
+    truth = scipy.stats.norm(0.2, 0.3).logpdf(grid).mean(1) + math.log(1 / 8)
+    np.testing.assert_allclose(score, truth, atol=0.25)
+    assert 0.9 < np.exp(score).sum() < 1.0
+
+    # The variational bound lies below the log-probability that the sampler's last step gives the integers.
+    bound = np.mean([model.elbo(values, steps=100, seed=seed) for seed in range(40)], 0)
+    edges = np.concatenate([[-np.inf], (np.arange(1, 17) - 0.5) / 8 - 1, [np.inf]])
+    exact = np.log(np.diff(scipy.stats.norm(0.2, 0.3).cdf(edges)))
+    weights = np.exp(exact)  # as often as they occur
+    assert 0.0 < np.sum(weights * (exact - bound)) < 1.5
+
+
+def expected_bound(schedule, steps):
+    """The bound of the Gaussian under its exact denoiser, in closed form, as an average over the data.
+
+    Σ ½ (SNR(t_{i-1}) - SNR(t_i)) E‖x₀ - D‖², the prior's and the decoder's terms; direction by direction.
+    """
+    values, vectors = np.linalg.eigh(COVARIANCE)
+    alphas, sigmas = (v[:, None] for v in schedule.values(np.arange(1, steps + 1) / steps))
+    error = values * sigmas**2 / (alphas**2 * values + sigmas**2)  # [T, 2]
+    snr = (alphas / sigmas) ** 2
+    middle = 0.5 * (snr[:-1] - snr[1:]) * error[1:]
+    decoder = 0.5 * error[0] * snr[0] + 0.5 * np.log(2 * np.pi / snr[0])
+    prior = 0.5 * snr[-1] * (values + (MEAN @ vectors) ** 2)
+    return -(middle.sum() + decoder.sum() + prior.sum())
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "karras", "straight"])
+def test_the_variational_bound_is_what_it_is_for_a_gaussian(schedule):
+    data = np.random.default_rng(2).multivariate_normal(MEAN, COVARIANCE, 4000).astype(np.float32)
+    for steps in (10, 200):
+        values = gaussian(schedule).elbo(data, steps=steps).numpy()
+        truth = expected_bound(SCHEDULES[schedule], steps)
+        assert values.mean() == pytest.approx(truth, abs=5 * float(values.std()) / math.sqrt(4000) + 1e-3)
+        assert truth < -0.5 * math.log(np.linalg.det(2 * np.pi * np.e * COVARIANCE)) + 1e-3  # minus the entropy
+    assert expected_bound(SCHEDULES[schedule], 10_000) > expected_bound(SCHEDULES[schedule], 200)
+
+
+def test_a_few_terms_estimate_the_bound_without_bias():
+    model = gaussian()
+    whole = float(tf.reduce_mean(model.elbo(POINTS, steps=100)))
+    part = [float(tf.reduce_mean(model.elbo(POINTS, steps=100, num_times=10, seed=seed))) for seed in range(20)]
+    assert np.mean(part) == pytest.approx(whole, abs=5 * float(np.std(part)) / math.sqrt(20) + 0.05)
+    assert np.std(part) < 0.2  # of 400 points: terms are drawn as often as they are large
+
+
+def test_likelihoods_do_not_depend_on_the_batch():
+    model = gaussian()
+    for score in (model.elbo, model.log_prob):
+        options = {"num_times": 3} if score == model.elbo else {"probes": 1, "steps": 4}
+        whole = score(POINTS[:7], **options)
+        np.testing.assert_allclose(whole[4:], score(POINTS[4:7], first=4, **options), rtol=1e-4, atol=1e-4)
+
+
+def test_log_likelihood_over_a_data_set():
+    figures = gm.evaluation.log_likelihood(gaussian(), POINTS, steps=16)
+    assert figures["nats"] == pytest.approx(NORMAL.logpdf(POINTS).mean(), abs=0.05)
+
+
+# ---------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x0", "v", "score", "velocity", "edm"])
+def test_the_exact_denoiser_is_a_minimum(prediction):
+    """A shift of the estimate raises the loss, whatever is predicted: the targets are those of the estimate."""
+    schedule, prediction = SCHEDULES["cosine"], diffusion.Prediction(prediction)
+
+    class Predicts(keras.Layer):
+        """The output for which the estimate is the exact one, plus a shift."""
+
+        def __init__(self):
+            super().__init__()
+            self.shift = self.add_weight(shape=(2,), initializer="zeros")
+
+        def call(self, x, t):
+            alpha, sigma = (v[:, None] for v in schedule.levels(t))
+            x = x / prediction.input_scale(alpha, sigma)
+            skip, out = prediction.coefficients(alpha, sigma)
+            return (exact()(x, alpha, sigma) + sigma * self.shift - skip * x) / out
+
+    x, t = keras.Input((2,)), keras.Input(())
+    layer = Predicts()
+    denoiser = keras.Model([x, t], layer(x, t))
+    model = gm.Diffusion((2,), levels=None, schedule=schedule, prediction=prediction, denoiser=denoiser)
+    data = np.random.default_rng(0).multivariate_normal(MEAN, COVARIANCE, 20_000).astype(np.float32)
+    losses = []
+    for shift in (-0.2, 0.0, 0.2):
+        layer.shift.assign([shift, shift])
+        losses.append(model.evaluate(data, batch_size=20_000)["loss"])
+    assert losses[1] < losses[0] and losses[1] < losses[2]
+    assert abs(losses[0] - losses[2]) < 0.1 * (losses[0] + losses[2] - 2 * losses[1])
+
+
+def test_training_times_are_discrete_where_asked():
+    model = gm.DDPM((2,), levels=None, width=8, timesteps=10)
+    t = model._training_times(toys.streams(1000))[0].numpy()
+    np.testing.assert_allclose(np.unique(t), np.arange(1, 11) / 10, atol=1e-6)
+    _, counts = np.unique(np.round(t * 10), return_counts=True)
+    assert counts.min() >= 99  # spread evenly
+    t = gm.Diffusion((2,), levels=None, width=8)._training_times(toys.streams(1000))[0].numpy()
+    assert np.all(np.diff(np.sort(t)) < 2e-3) and t.min() >= 1e-3 and t.max() <= 1
+
+
+def test_labels_are_hidden_at_the_rate():
+    model = gm.DDPM((2,), levels=None, num_classes=3, width=8, label_dropout=0.3)
+    onehot = model._training_labels(tf.zeros([4000], tf.int32), toys.streams(4000)).numpy()
+    assert onehot.sum(1).mean() == pytest.approx(0.7, abs=0.03)
+    assert set(onehot.sum(1)) == {0.0, 1.0} and np.all(onehot[:, 1:] == 0)
+
+
+@pytest.mark.parametrize("build", [gm.ImprovedDDPM, lambda shape, **o: gm.Diffusion(shape, weighting="elbo", **o)])
+def test_losses_with_terms_of_the_bound_are_finite_and_fall(build):
+    model = build((2,), levels=None, width=32)
+    model.compile(keras.optimizers.Adam(1e-3))
+    history = model.fit(toys.points(), batch_size=128, epochs=60, verbose=0).history
+    assert np.all(np.isfinite(history["loss"])) and "bound_terms" in history
+    assert np.mean(history["loss"][-10:]) < np.mean(history["loss"][:10])
+
+
+def test_a_learned_variance_is_trained_by_the_bound_alone():
+    """The gradient to the means is that of the simple loss; the variances have one of their own."""
+    model = gm.ImprovedDDPM((2,), levels=None, width=8, timesteps=100)
+    batch, seed, last = gm.Batch(tf.constant(toys.points(64)), None), toys.streams(1).seed, model.denoiser.layers[-1]
+    with tf.GradientTape(persistent=True) as tape:
+        loss, metrics = model._loss(batch, seed, True)
+    gradient, simple = (tape.gradient(value, last.bias.value).numpy() for value in (loss, metrics["mse"]))
+    np.testing.assert_allclose(gradient[:2], simple[:2], rtol=1e-5)
+    assert np.all(gradient[2:] != 0) and np.all(simple[2:] == 0)
+
+
+# ---------------------------------------------------------------------- sampling
+
+
+def test_samples_have_the_datas_moments():
+    for solver, steps in (("dpmpp_2m", 40), ("ancestral", 200), ("heun", 20)):
+        x = gaussian().sample(20_000, solver=solver, steps=steps).numpy()
+        np.testing.assert_allclose(x.mean(0), MEAN, atol=0.04)
+        np.testing.assert_allclose(np.cov(x.T), COVARIANCE, atol=0.06)
+
+
+def test_decoding_an_encoding_returns_the_image():
+    train, _ = gm.load_data("digits")
+    model = gm.EDM((8, 8, 1), levels=17, width=16)
+    model.compile(ema=0.99)
+    model.fit(train, steps=150, verbose=0)
+    x = train.examples[:8]
+    z = model.encode(x, steps=40)
+    back = model.decode(z, steps=40)
+    assert np.abs(back - x).mean() < 0.2
+    np.testing.assert_array_equal(np.round(np.clip(back, 0, 16)), x)
+    np.testing.assert_allclose(model.reconstruct(x), x, atol=1.0)
+
+
+def test_encodings_of_a_gaussian_are_standard_normal():
+    data = np.random.default_rng(1).multivariate_normal(MEAN, COVARIANCE, 5000).astype(np.float32)
+    z = gaussian("cosine").encode(data).numpy()
+    np.testing.assert_allclose(z.mean(0), 0.0, atol=0.06)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.1)
+
+
+def test_decode_has_gradients():
+    model, z = gaussian(), tf.constant(toys.points(4))
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        y = tf.reduce_sum(model.decode(z, steps=5))
+    assert np.all(np.abs(tape.gradient(y, z)) > 1e-3)
+
+
+# ---------------------------------------------------------------------- guidance
+
+
+def test_guidance_1_is_plainly_conditional_and_0_unconditional():
+    model = gaussian(num_classes=2, schedule="cosine")
+    labels = np.arange(6) % 2
+    plain = model.sample(6, labels=labels)
+    np.testing.assert_array_equal(plain, model.sample(6, labels=labels, guidance=1.0))
+    z = tf.constant(np.asarray(model.prior(6)))
+    onehot = tf.one_hot(labels, 2)
+    for scale, truth in ((1.0 + 1e-7, 1.0), (0.0, 0.0), (3.0, 3.0)):
+        guided = model.denoiser_for(tf.constant(labels), tf.constant(scale, tf.float32))(z, 0.6, 0.8)[0]
+        without = model.denoise(z, 0.6, 0.8, tf.zeros([6, 2]))[0]
+        with_label = model.denoise(z, 0.6, 0.8, onehot)[0]
+        np.testing.assert_allclose(guided, without + truth * (with_label - without), atol=1e-5)
+
+
+def test_guidance_moves_samples_further_along_the_label():
+    model = gaussian(num_classes=2, schedule="cosine")
+    first = [model.sample(500, labels=0, guidance=scale).numpy()[:, 0].mean() for scale in (0.0, 1.0, 2.0)]
+    assert first[0] == pytest.approx(MEAN[0], abs=0.1)
+    assert first[0] + 0.5 < first[1] < first[2] - 0.5
+
+
+def test_a_classifier_adds_its_gradient_to_the_score():
+    """The classifier of two Gaussian classes at ±m of deviation s: D with its gradient is the class's own denoiser."""
+    s, m = 0.5, 1.0
+
+    class Mixture(keras.Layer):
+        def call(self, x, t):
+            alpha, sigma = (v[:, None] for v in SCHEDULES["cosine"].levels(t))
+            x = x * tf.sqrt(alpha**2 + sigma**2)
+            spread = alpha**2 * s**2 + sigma**2
+            weight = tf.sigmoid(2 * x * alpha * m / spread)  # of the class at +m
+            mean = m * (2 * weight - 1)
+            return mean + alpha * s**2 / spread * (x - alpha * mean)
+
+    class Classifier(keras.Layer):
+        def call(self, x, t):
+            alpha, sigma = (v[:, None] for v in SCHEDULES["cosine"].levels(t))
+            logit = 2 * x * alpha * m / (alpha**2 * s**2 + sigma**2)
+            return tf.concat([logit, tf.zeros_like(logit)], 1)
+
+    x, t, label = keras.Input((1,)), keras.Input(()), keras.Input((2,))
+    denoiser = keras.Model([x, t, label], Mixture()(x, t))
+    model = gm.Diffusion((1,), levels=None, prediction="x0", denoiser=denoiser, num_classes=2)
+    classifier = keras.Model([x, t], Classifier()(x, t))
+    noisy, (alpha, sigma) = tf.constant([[-1.0], [0.2], [0.9]]), (0.8, 0.6)
+    guided = model.denoiser_for(tf.constant([0, 0, 0]), tf.constant(1.0), classifier)(noisy, alpha, sigma)[0]
+    alone = m + alpha * s**2 / (alpha**2 * s**2 + sigma**2) * (noisy - alpha * m)
+    np.testing.assert_allclose(guided, alone, atol=1e-3)
+    samples = model.sample(500, labels=0, classifier=classifier, steps=50, solver="ddim").numpy()
+    assert samples.mean() == pytest.approx(m, abs=0.1) and samples.std() == pytest.approx(s, abs=0.1)
+
+
+# ---------------------------------------------------------------------- editing
+
+
+def test_sdedit_keeps_more_of_the_image_with_less_noise():
+    model = gaussian("cosine")
+    x = np.full([50, 2], 2.0, np.float32)
+    moved = [np.abs(diffusion.sdedit(model, x, strength=s) - x).mean() for s in (0.05, 0.3, 1.0)]
+    assert moved[0] < 0.2 and moved[0] < moved[1] < moved[2]
+    far = diffusion.sdedit(model, np.full([2000, 2], 2.0, np.float32), strength=1.0).numpy()
+    np.testing.assert_allclose(far.mean(0), MEAN, atol=0.1)
+
+
+@pytest.mark.parametrize("resamples", [1, 4])
+def test_inpainting_draws_from_the_conditional(resamples):
+    """Given its first coordinate, the second of a correlated Gaussian is known: resampling is what gets it right."""
+    model = gaussian("cosine")
+    x = np.full([4000, 2], 2.0, np.float32)
+    y = diffusion.inpaint(model, x, np.array([True, False]), steps=60, jump=4, resamples=resamples).numpy()
+    np.testing.assert_array_equal(y[:, 0], 2.0)
+    gain = COVARIANCE[0, 1] / COVARIANCE[0, 0]
+    error = abs(y[:, 1].mean() - (MEAN[1] + gain * (2.0 - MEAN[0])))
+    assert error < 0.1 if resamples > 1 else error > 0.1
+
+
+def test_noised_examples_are_the_forward_process():
+    model = gaussian("cosine")
+    noisy = diffusion.noised(model, np.zeros([20_000, 2], np.float32) + 1.0, 0.5).numpy()
+    alpha, sigma = (v[0] for v in SCHEDULES["cosine"].values([0.5]))
+    assert noisy.mean() == pytest.approx(alpha, abs=0.02) and noisy.std() == pytest.approx(sigma, abs=0.02)
+
+
+# ---------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"schedule": "quadratic"}, "schedule"),
+        ({"prediction": "noise"}, "prediction"),
+        ({"weighting": "snr"}, "weighting"),
+        ({"timesteps": 1}, "timesteps"),
+        ({"learned_variance": True}, "timesteps"),
+        ({"schedule": "straight", "prediction": "epsilon"}, "epsilon"),
+        ({"schedule": SCHEDULES["zero-snr"], "prediction": "score"}, "score"),
+        ({"label_dropout": 1.0}, "label_dropout"),
+        ({"solver": "rk45"}, "solver"),
+        ({"solver": solvers.ddim}, "solver"),
+        ({"steps": 0}, "steps"),
+        ({"width": 0}, "width"),
+        ({"denoiser": keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])}, "denoiser"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+def test_models_refuse(options, message):
+    with pytest.raises(ValueError, match=message):
+        gm.Diffusion((2,), levels=None, **{"width": 8, **options})
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"steps": 0}, "steps"),
+        ({"solver": "rk45"}, "solver"),
+        ({"spacing": "even"}, "spacing"),
+        ({"guidance": 2.0}, "num_classes"),
+        ({"guidance": math.nan}, "guidance"),
+        ({"solver": "heun", "eta": 0.5}, "eta"),
+        ({"solver": "ddim", "churn": 1.0}, "churn"),
+        ({"temperature": 1.0}, "options"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+def test_sampling_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        gaussian().sample(2, **options)
+
+
+def test_editing_and_likelihood_refuse():
+    model, x = gaussian(), POINTS[:4]
+    for call, message in (
+        (lambda: diffusion.sdedit(model, x, strength=0.0), "strength"),
+        (lambda: diffusion.sdedit(model, x, strength=1.5), "strength"),
+        (lambda: diffusion.inpaint(model, x, np.array([1.0, 0.0])), "booleans"),
+        (lambda: diffusion.inpaint(model, x, np.array([True] * 3)), "shape"),
+        (lambda: diffusion.inpaint(model, x, np.array([True, False]), resamples=0), "resamples"),
+        (lambda: model.elbo(x, num_times=2000), "num_times"),
+        (lambda: model.log_prob(x, steps=0), "steps"),
+        (lambda: model.log_prob(x, probes=0), "probes"),
+        (lambda: model.decode(tf.zeros([2, 3])), "latents"),
+        (lambda: model.encode(np.zeros([2, 3], np.float32)), "shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
