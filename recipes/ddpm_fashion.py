@@ -16,7 +16,7 @@ import genmodels as gm
 from genmodels import cli
 
 SOLVERS = ("ddim", "dpmpp_2m", "heun")
-EVALUATIONS = (5, 10, 20, 50)  # of the network, for one sample
+STEPS = (5, 10, 20, 50)
 
 
 def main(
@@ -24,7 +24,7 @@ def main(
     data: str = typer.Option("fashion_mnist", help="A named data set of images with classes."),
     epochs: int = 10,
     batch_size: int = 64,
-    width: int = typer.Option(32, help="Channels of the U-Net's largest size; two and four times as many further down."),
+    width: int = typer.Option(32, help="Channels of the U-Net at the full size; two and four times as many below."),
     learning_rate: float = typer.Option(1e-3, help="Falls to 0 along a cosine, after 500 steps of rise."),
     ema: float = typer.Option(0.999, help="Decay of the average of the weights, which samples."),
     precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
@@ -36,16 +36,41 @@ def main(
     keras.utils.set_random_seed(seed)
     train, test = gm.load_data(data)
     denoiser = gm.diffusion.unet(
-        train.event_shape, width=width, multipliers=(1, 2, 4), num_classes=len(train.classes), dtype=precision
+        train.event_shape, width=width, multipliers=(1, 2, 4), num_classes=train.num_classes, dtype=precision
     )
     model = gm.DDPM(
-        train.event_shape, levels=train.levels, num_classes=len(train.classes), denoiser=denoiser, dtype=precision
+        train.event_shape, levels=train.levels, num_classes=train.num_classes, denoiser=denoiser, dtype=precision
     )
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, epochs * (len(train) // batch_size), warmup_target=learning_rate, warmup_steps=500
     )
     model.compile(keras.optimizers.Adam(rate), ema=ema, clipnorm=1.0)
     model.fit(train, batch_size=batch_size, epochs=epochs, run_dir=run, seed=seed, save_every=300)
+
+    shown = 2 * train.num_classes  # of each solver and number of steps, a row from the same noise
+    rows = [model.sample(shown, seed=seed, solver=name, steps=steps) for name in SOLVERS for steps in STEPS]
+    guided = [model.sample(shown, seed=seed, guidance=scale) for scale in (0.0, 1.0, guidance, 2 * guidance)]
+    samples = model.sample(1000, seed=seed).numpy()
+    nearest, _ = gm.latent.nearest_neighbours(samples[:32], train)
+    pairs = gm.images.pairs(samples[:32], train.examples[nearest[:, 0]])
+    paths = [
+        gm.save_grid(run / "samples.png", samples[:100], levels=train.levels),  # a column a class
+        gm.save_grid(run / "solvers.png", np.concatenate(rows), levels=train.levels, columns=shown),
+        gm.save_grid(run / "guidance.png", np.concatenate(guided), levels=train.levels, columns=shown),
+        gm.save_grid(run / "neighbours.png", pairs, levels=train.levels, columns=8),  # sample, nearest, sample, …
+        gm.plots.save_curves(run / "curves.png", gm.plots.read_log(run / "log.csv")),
+    ]
+    bound = gm.evaluation.log_likelihood(model, test, score="elbo", num_times=num_times, seed=seed, progress=True)
+    result = {
+        "minutes": round(gm.plots.read_log(run / "log.csv")[-1]["seconds"] / 60, 1),  # of training, resumed or not
+        "variational_bound": bound,
+        "memorisation": gm.evaluation.memorisation(samples, train, test),
+        "variance_ratio": samples.var(axis=0).sum() / test.examples[:1000].var(axis=0).sum(),
+    }
+    (run / "test.json").write_text(json.dumps(result, indent=2, default=float) + "\n")
+    print(json.dumps(result, indent=2, default=float))
+    for path in [*paths, run / "samples", run / "model.keras"]:
+        print(f"  {path}")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,16 @@ MODELS = {
     "wgan-gp": (lambda: gm.WGANGP((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
     "sngan": (lambda: gm.SNGAN((8, 8, 1), architecture="dcgan", width=8), GRAY, None, {}),
     "wgan-points": (lambda: gm.WGAN((2,), levels=None, width=8), toys.points(), None, {}),
+    "ddpm": (lambda: gm.DDPM((8, 8, 1), width=8, steps=3), GRAY, None, {}),
+    "improved-ddpm": (
+        lambda: gm.ImprovedDDPM((8, 8, 1), width=8, num_classes=3), GRAY, LABELS, {"solver": "ancestral", "steps": 3}
+    ),
+    "edm-points": (lambda: gm.EDM((2,), levels=None, width=16, steps=3), toys.points(), None, {}),
+    "flow-matching": (
+        lambda: gm.FlowMatching((5, 7, 3), width=8, num_classes=3), toys.images(64, (5, 7, 3), 256), LABELS,
+        {"guidance": 2.0, "steps": 3},
+    ),
+    "ncsn-points": (lambda: gm.NCSN((2,), levels=None, width=16, noise_levels=2), toys.points(), None, {}),
     "toy-wgan": (toys.ToyWGAN, toys.points(), None, {}),
     "toy-mean": (toys.Mean, toys.points(), None, {}),
 }

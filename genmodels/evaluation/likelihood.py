@@ -9,17 +9,18 @@ import numpy as np
 from genmodels import data as datasets
 
 
-def log_likelihood(model, x, y=None, *, batch_size=500, seed=0, progress=False, **options) -> dict:
-    """The mean of `model.log_prob` over data.
+def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0, progress=False, **options) -> dict:
+    """The mean of `model.log_prob` over data, or of another score in nats.
 
     Args:
         model: a model with `log_prob`.
         x: a data set, an array, or a `tf.data.Dataset`, as in `fit`.
         y: labels of an array `x`, as in `fit`.
+        score: the model's method: "log_prob", or "elbo" of a VAE or a diffusion model.
         batch_size: examples handed to `log_prob` at a time.
         seed: seed of a bound's noise.
         progress: print a line about every half minute.
-        **options: for `log_prob`, such as `num_samples=500` for a VAE's importance-weighted bound.
+        **options: for that method, such as `num_samples=500` for a VAE's importance-weighted bound.
 
     Returns:
         `nats` (the mean log-probability, higher is better), `standard_error` of that mean over the examples,
@@ -32,19 +33,19 @@ def log_likelihood(model, x, y=None, *, batch_size=500, seed=0, progress=False, 
         >>> gm.evaluation.log_likelihood(model, test, num_samples=5)["examples"] == len(test)
         True
     """
-    if not hasattr(model, "log_prob"):
-        raise ValueError(f"{type(model).__name__} has no likelihood: it defines no `log_prob`.")
+    if not hasattr(model, score):
+        raise ValueError(f"{type(model).__name__} has no likelihood: it defines no `{score}`.")
     data = datasets.as_dataset(
         x, y, event_shape=model.event_shape, levels=model.levels, num_classes=model.num_classes,
         condition_dim=model.condition_dim,
     )  # fmt: skip
-    random = "first" in inspect.signature(model.log_prob).parameters  # a bound, with a stream of noise an example
+    random = "first" in inspect.signature(getattr(model, score)).parameters  # a bound, with noise of its own an example
     values, count, reported = [], 0, time.monotonic()
     with model.averaged():
         for element in datasets.once(data, batch_size, seed=seed):
             examples, labels = element if isinstance(element, tuple) else (element, None)
             stream = {"seed": seed, "first": count} if random else {}
-            values.append(model.log_prob(examples, labels, **stream, **options).numpy())
+            values.append(getattr(model, score)(examples, labels, **stream, **options).numpy())
             count += len(values[-1])
             if progress and time.monotonic() - reported > 30:
                 reported = time.monotonic()

@@ -174,9 +174,9 @@ class VAE(LatentModel):
             return self.likelihood.sample(params, uniform)
         return self.likelihood.mean(params)
 
-    def elbo(self, x, labels=None, *, seed=0):
+    def elbo(self, x, labels=None, *, seed=0, first=0):
         """The evidence lower bound with one sample of z an example, `[B]` nats: the bound of `log_prob` at 1."""
-        return self.log_prob(x, labels, num_samples=1, seed=seed, analytic_kl=True)
+        return self.log_prob(x, labels, num_samples=1, seed=seed, first=first, analytic_kl=True)
 
     def log_prob(self, x, labels=None, *, num_samples=500, seed=0, batch_size=None, analytic_kl=False, first=0):
         """The importance-weighted lower bound of log p(x) (Burda et al. 2016), `[B]` nats.

@@ -54,8 +54,8 @@ def terms(schedule, steps, t, x0, x, estimate, place, levels):
 def proposal(schedule, steps):
     """Probabilities `[steps]` to draw the terms with, so that each over its own has about one size.
 
-    A good model's term of step i is about as many nats a dimension as the log-SNR falls there; the decoder's, of step 1,
-    as one unit of it.
+    A good model's term of step i is about as many nats a dimension as the log-SNR falls there; the decoder's, of step
+    1, as one unit of it.
     """
     alphas, sigmas = schedule.values(np.arange(1, steps + 1) / steps)
     falls = -np.diff(2.0 * (np.log(np.maximum(alphas, 1e-6)) - np.log(sigmas)))

@@ -1,0 +1,144 @@
+"""Training and sampling of the default U-Net beside the same network in PyTorch, and what solvers add to it.
+
+    pip install torch
+    python benchmarks/diffusion.py --out diffusion.json
+
+Images of 28×28×1, batch 64, in float32 and bfloat16. PyTorch runs in a process of its own, `diffusion_torch.py`, with
+the same number of threads. One process works at a time; variants are interleaved, medians of the repeats.
+
+A step is one update of DDPM's simple loss. Ours is the harness's own step with its data pipeline, which reads, shuffles
+and scales uint8, with seeds, metrics and the check for finite losses. PyTorch's has the layers, loss and optimizer of
+ours, in channels-last memory; bfloat16 is `torch.autocast`, ours Keras' `mixed_bfloat16`. It does less: its images are
+floats in memory, taken in their order, and it logs nothing. Numbers of parameters must agree.
+
+"network" is one call of the network alone for 64 images, without gradients. A solver's row is the time of
+`model.sample(64)` over its evaluations of the network, noise, clipping and rounding included.
+"""
+
+import importlib.util
+import json
+import os
+from importlib import metadata
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pairs
+import tensorflow as tf
+import typer
+
+import genmodels as gm
+from genmodels import cli, data
+from genmodels.training.trainer import Trainer
+
+BATCH, IMAGES, SHAPE = 64, 2048, (28, 28, 1)
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+OURS, PEER = "genmodels", "PyTorch"
+# Steps and evaluations of the network.
+SOLVERS = {"ancestral": (20, 20), "ddim": (20, 20), "dpmpp_2m": (20, 20), "dpmpp_3m": (20, 20), "ipndm": (20, 20)}
+SOLVERS |= {"unipc": (20, 20), "euler": (20, 20), "heun": (10, 19)}
+STEPS = (5, 10, 20, 50)  # of DPM-Solver++ 2M, for samples a second
+
+
+def ours(precisions, width):
+    """A variant a precision."""
+    x = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPE)).astype(np.uint8)
+    variants = []
+    for precision in precisions:
+        denoiser = gm.diffusion.unet(SHAPE, width=width, dtype=PRECISIONS[precision])
+        model = gm.DDPM(SHAPE, denoiser=denoiser, dtype=PRECISIONS[precision])
+        tasks = {"step": harness(model, x), "network": network(model)}
+        tasks |= {name: sampler(model, name, steps) for name, (steps, _) in SOLVERS.items()}
+        tasks |= {f"{steps} steps": sampler(model, "dpmpp_2m", steps) for steps in STEPS}
+        facts = {"parameters": sum(int(np.prod(v.shape)) for v in denoiser.trainable_variables)}
+        variants.append(pairs.Variant(f"{OURS}, {precision}", facts, tasks))
+    return variants
+
+
+def harness(model, x):
+    """Steps as `model.fit` runs them, without tracing anew for each repeat."""
+    model.compile()
+    trainer = Trainer(
+        model, batch_size=BATCH, callbacks=(), run_dir=None, resume=True, seed=0, verbose=0, save_every=60.0
+    )
+    images = data.as_dataset(x, event_shape=model.event_shape, levels=model.levels)
+    iterator = iter(data.batches(images, BATCH, seed=0))
+
+    def steps(count):
+        trainer._run(iterator, trainer.step + count)
+        trainer._check_finite()
+
+    return steps
+
+
+def network(model):
+    """Calls of the network, one after the other."""
+    x, t = tf.random.normal([BATCH, *SHAPE]), tf.fill([BATCH], 0.5)
+    call = tf.function(lambda: model.denoiser([x, t], training=False))
+    return pairs.repeated(lambda: call().numpy())
+
+
+def sampler(model, solver, steps):
+    return pairs.repeated(lambda: model.sample(BATCH, solver=solver, steps=steps).numpy())
+
+
+def show(rows, precisions):
+    """Prints the tables, and how many times as fast as PyTorch ours is."""
+    found = {row["name"]: row for row in rows}
+    print(f"\n{'':>22}{'parameters':>13}{'first step s':>13}{'step ms':>13}{'images/s':>13}{'network ms':>13}")
+    for row in rows:
+        cells = f"{row['parameters']:13,}{row['first_step_s']:13.1f}{row['step_ms']:13.1f}"
+        print(f"{row['name']:>22}{cells}{1e3 * BATCH / row['step_ms']:13.1f}{row['network_ms']:13.1f}")
+    for precision in precisions:
+        own, peer = found[f"{OURS}, {precision}"], found[f"{PEER}, {precision}"]
+        ratios = ", ".join(f"{task} {peer[f'{task}_ms'] / own[f'{task}_ms']:.2f}" for task in ("step", "network"))
+        print(f"ratio of {PEER} to ours, {precision}: {ratios}")
+    for precision in precisions:
+        row = found[f"{OURS}, {precision}"]
+        print(f"\n{precision}: an evaluation within a solver, over the network's own time")
+        for name, (_, evaluations) in SOLVERS.items():
+            row[f"{name}_cost"] = row[f"{name}_ms"] / evaluations / row["network_ms"]
+            print(f"{name:>22}{row[f'{name}_ms'] / evaluations:10.1f} ms{row[f'{name}_cost']:8.3f}")
+        for steps in STEPS:
+            row[f"samples_per_s_{steps}"] = 1e3 * BATCH / row[f"{steps} steps_ms"]
+            print(f"{f'dpmpp_2m, {steps} steps':>22}{row[f'samples_per_s_{steps}']:10.1f} samples/s")
+
+
+def main(
+    precisions: str = typer.Option(",".join(PRECISIONS), help="Precisions, with commas."),
+    width: int = typer.Option(64, help="Channels of the U-Net at the full size."),
+    repeats: int = typer.Option(5, help="Timed repeats of every variant."),
+    threads: int = typer.Option(2, help="Threads of both libraries."),
+    out: str = typer.Option("", help="A JSON file for the figures."),
+):
+    """Times the U-Net and its peer and prints the tables."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if importlib.util.find_spec("torch") is None:
+        raise ValueError("the peer is missing: pip install torch")
+    kinds = precisions.split(",")
+    if not set(kinds) <= set(PRECISIONS):
+        raise ValueError(f"--precisions takes some of {', '.join(PRECISIONS)}, with commas; got {precisions}.")
+    keras.utils.set_random_seed(0)
+    figures = {"batch": BATCH, "shape": SHAPE, "width": width, "threads": threads, "repeats": repeats}
+    figures |= {"cores": os.cpu_count()}
+    figures["versions"] = {name: metadata.version(name) for name in ("tensorflow", "keras", "torch")}
+    counts = {"step": 2, "network": 5, **dict.fromkeys(SOLVERS, 1), **{f"{steps} steps": 1 for steps in STEPS}}
+    settings = {"precisions": kinds, "width": width, "batch": BATCH, "images": IMAGES, "threads": threads}
+    with pairs.Worker("diffusion_torch", **settings) as peers:
+        sides = [pairs.Here(ours(kinds, width)), peers]
+        facts = [variant["facts"] for side in sides for variant in side.variants]
+        if any(fact != facts[0] for fact in facts):
+            raise RuntimeError(f"the networks differ in their parameters: {facts}")
+        rows = pairs.measure(sides, counts, repeats, "U-Net")
+    show(rows, kinds)
+    figures["rows"] = rows
+    print(json.dumps(figures, ensure_ascii=False))
+    if out:
+        with open(out, "w") as file:
+            json.dump(figures, file, indent=2)
+
+
+if __name__ == "__main__":
+    cli.run(main)
