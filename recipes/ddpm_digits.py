@@ -17,7 +17,7 @@ from genmodels import cli
 def main(
     run: Path = typer.Option(Path("runs/ddpm-digits"), help="Folder of the run; resumes the run it holds."),
     width: int = typer.Option(32, help="Channels of the U-Net at the full size."),
-    epochs: int = 100,
+    epochs: int = 60,
     batch_size: int = 64,
     learning_rate: float = typer.Option(2e-3, help="Falls to 0 along a cosine."),
     ema: float = typer.Option(0.995, help="Decay of the average of the weights, which samples."),

@@ -1,10 +1,13 @@
 """EDM: the design space of diffusion models, elucidated."""
 
+import math
+
 import keras
 
 from genmodels.models.diffusion.diffusion import Diffusion
 from genmodels.models.diffusion.predictions import Prediction
 from genmodels.models.diffusion.schedules import Karras
+from genmodels.settings import checked_positive
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -15,7 +18,8 @@ class EDM(Diffusion):
 
     Args:
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
-        data_deviation: σ_data, standard deviation of the data as the network sees them: images from -1 to 1.
+        data_deviation: σ_data, standard deviation of the data as the network sees them: images from -1 to 1, points as
+            they are. Its default is the paper's; all that follows is of such data, and scaled along with it.
         sigma_min: of the sampler.
         sigma_max: of the sampler and the prior.
         mean: P_mean, of ln σ in training.
@@ -34,9 +38,11 @@ class EDM(Diffusion):
         self, event_shape, *, data_deviation=0.5, sigma_min=0.002, sigma_max=80.0, mean=-1.2, deviation=1.2,
         solver="heun", steps=18, **options,
     ):  # fmt: skip
+        scale = checked_positive("data_deviation", data_deviation) / 0.5
+        schedule = Karras(scale * sigma_min, scale * sigma_max, mean=mean + math.log(scale), deviation=deviation)
         super().__init__(
-            event_shape, schedule=Karras(sigma_min, sigma_max, mean=mean, deviation=deviation),
-            prediction=Prediction("edm", data_deviation), solver=solver, steps=steps, **options,
+            event_shape, schedule=schedule, prediction=Prediction("edm", data_deviation), solver=solver, steps=steps,
+            **options,
         )  # fmt: skip
 
     def default_optimizers(self):
