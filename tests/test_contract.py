@@ -122,9 +122,10 @@ def test_contract(case, tmp_path):
     if model.levels is not None:
         assert samples.max() < model.levels
     np.testing.assert_array_equal(samples, model.sample(7, seed=3, **options).numpy())
-    # Other batch sizes change the rounding of matrix products, nothing else.
+    # Other batch sizes change the rounding of matrix products, nothing else; a pixel may fall to its other side.
     parts = model.sample(7, seed=3, batch_size=2, **options).numpy()
-    np.testing.assert_allclose(samples.astype(float), parts.astype(float), atol=1e-5)
+    apart = ~np.isclose(samples.astype(float), parts.astype(float), atol=1e-5, rtol=1e-4)
+    assert not apart.any() or (model.levels is not None and apart.mean() < 0.01)
     assert not np.array_equal(samples, model.sample(7, seed=4, **options).numpy())
 
     figures = model.evaluate(x, y)

@@ -166,7 +166,7 @@ def test_targets_are_what_they_are_called():
     truth = {
         "epsilon": noise,
         "x0": x0,
-        "v": alpha * noise - sigma * x0,
+        "v": (alpha * noise - sigma * x0) / tf.sqrt(alpha**2 + sigma**2),
         "score": -noise,  # σ ∇ log N(x; α x₀, σ²)
         "velocity": noise - x0,
         # Karras et al., equation 8, with x̂ = x / α and ς = σ / α.
@@ -177,6 +177,17 @@ def test_targets_are_what_they_are_called():
         np.testing.assert_allclose(
             diffusion.Prediction(name).target(x0, noise, alpha, sigma), truth[name], atol=2e-5, err_msg=name
         )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_units_of_x_do_not_matter(name):
+    """Between the levels of a schedule, α² + σ² is not what it is on them; the network sees the ratio alone."""
+    _, _, alpha, sigma, x = noisy()
+    prediction, output = diffusion.Prediction(name), tf.ones_like(x)
+    one = prediction.denoised(x, output, alpha, sigma)
+    np.testing.assert_allclose(prediction.denoised(3.0 * x, output, 3.0 * alpha, 3.0 * sigma), one, atol=1e-5)
+    scale = prediction.input_scale(alpha, sigma)
+    np.testing.assert_allclose(3.0 * prediction.input_scale(3.0 * alpha, 3.0 * sigma), scale, rtol=1e-5)
 
 
 def test_the_score_is_a_gradient():

@@ -387,9 +387,11 @@ class Diffusion(LatentModel):
         if probes is not None:
             draws = [streams.fold(k + 1).uniform(self.event_shape) for k in range(probes)]
             signs = tf.sign(tf.stack(draws) - 0.5)
-        alphas, sigmas = self.schedule.values(np.linspace(max(self.schedule.first, 1e-3), 1.0, steps + 1))
+        # Along the straight line from data to noise, whose equal steps suit data of deviation 1, whatever the schedule.
+        alphas, sigmas = self.schedule.values([max(self.schedule.first, 1e-3), 1.0])
+        sigmas = np.linspace(*sigmas / (alphas + sigmas), steps + 1)
         denoiser = _estimate_of(self.denoiser_for(labels))
-        score = likelihood.ode_log_prob(denoiser, self.to_network(x), alphas, sigmas, signs)
+        score = likelihood.ode_log_prob(denoiser, self.to_network(x), 1.0 - sigmas, sigmas, signs)
         if self.levels is not None:
             score += math.prod(self.event_shape) * math.log(2.0 / (self.levels - 1))  # the network's units a level
         return score

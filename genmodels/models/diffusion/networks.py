@@ -65,34 +65,38 @@ def unet(
     image = keras.Input(tuple(event_shape), name="x")
     embedding, inputs = _embedding(image, 4 * width, num_classes, dtype)
 
-    def stage(x, channels):
-        x = _residual_block(x, embedding, channels, dropout, dtype)
-        return _attention(x, heads, dtype) if x.shape[1] in attention else x
+    def stage(x, channels, name):
+        x = _residual_block(x, embedding, channels, dropout, dtype, name)
+        return _attention(x, heads, dtype, f"{name}_attention") if x.shape[1] in attention else x
 
-    x = layers.Conv2D(width, 3, padding="same", dtype=dtype)(image)
+    # Named, since TensorFlow orders some sums by name: two such networks compute the same to the last bit.
+    x = layers.Conv2D(width, 3, padding="same", dtype=dtype, name="in")(image)
     kept = [x]
     for index, multiplier in enumerate(multipliers):
         if index:
-            x = layers.Conv2D(x.shape[-1], 3, strides=2, padding="same", dtype=dtype)(x)
+            x = layers.Conv2D(x.shape[-1], 3, strides=2, padding="same", dtype=dtype, name=f"halve{index}")(x)
             kept.append(x)
-        for _ in range(blocks):
-            x = stage(x, multiplier * width)
+        for block in range(blocks):
+            x = stage(x, multiplier * width, f"down{index}_{block}")
             kept.append(x)
-    x = _residual_block(x, embedding, x.shape[-1], dropout, dtype)
-    x = _residual_block(_attention(x, heads, dtype), embedding, x.shape[-1], dropout, dtype)
+    x = _residual_block(x, embedding, x.shape[-1], dropout, dtype, "middle0")
+    x = _attention(x, heads, dtype, "middle_attention")
+    x = _residual_block(x, embedding, x.shape[-1], dropout, dtype, "middle1")
     for index in reversed(range(len(multipliers))):
-        for _ in range(blocks + 1):
-            x = stage(layers.Concatenate(dtype=dtype)([x, kept.pop()]), multipliers[index] * width)
+        for block in range(blocks + 1):
+            here = f"up{index}_{block}"
+            x = layers.Concatenate(dtype=dtype, name=f"{here}_join")([x, kept.pop()])
+            x = stage(x, multipliers[index] * width, here)
         if index:
-            x = layers.UpSampling2D(dtype=dtype)(x)  # nearest
+            x = layers.UpSampling2D(dtype=dtype, name=f"double{index}")(x)  # nearest
             spare = [have - want for have, want in zip(x.shape[1:3], sizes[index - 1])]
             if any(spare):
-                x = layers.Cropping2D(((0, spare[0]), (0, spare[1])), dtype=dtype)(x)
-            x = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=dtype)(x)
-    x = FusedGroupNormalization(dtype=dtype)(x)
+                x = layers.Cropping2D(((0, spare[0]), (0, spare[1])), dtype=dtype, name=f"crop{index}")(x)
+            x = layers.Conv2D(x.shape[-1], 3, padding="same", dtype=dtype, name=f"doubled{index}")(x)
+    x = FusedGroupNormalization(dtype=dtype, name="out_norm")(x)
     # Zero: the first estimate is no opinion, not noise.
-    x = layers.Conv2D(outputs or event_shape[-1], 3, padding="same", kernel_initializer="zeros", dtype="float32")(x)
-    return keras.Model(inputs, x, name=name)
+    last = {"kernel_initializer": "zeros", "dtype": "float32", "name": "out"}
+    return keras.Model(inputs, layers.Conv2D(outputs or event_shape[-1], 3, padding="same", **last)(x), name=name)
 
 
 def mlp_denoiser(
@@ -128,14 +132,17 @@ def mlp_denoiser(
     layers = keras.layers
     point = keras.Input(tuple(event_shape), name="x")
     embedding, inputs = _embedding(point, width, num_classes, dtype)
-    x = layers.Dense(width, dtype=dtype)(point)
-    for _ in range(depth):
-        y = layers.Add(dtype=dtype)([x, layers.Dense(width, dtype=dtype)(embedding)])
-        y = layers.Dense(width, activation="silu", dtype=dtype)(layers.Activation("silu", dtype=dtype)(y))
-        x = layers.Add(dtype=dtype)([x, layers.Dense(width, dtype=dtype)(y)])
-    x = layers.Activation("silu", dtype=dtype)(x)
-    x = layers.Dense(outputs or event_shape[0], kernel_initializer="zeros", dtype="float32")(x)
-    return keras.Model(inputs, x, name=name)
+    x = layers.Dense(width, dtype=dtype, name="in")(point)
+    for index in range(depth):
+        modulation = layers.Dense(width, dtype=dtype, name=f"modulation{index}")(embedding)
+        y = layers.Add(dtype=dtype, name=f"modulated{index}")([x, modulation])
+        y = layers.Activation("silu", dtype=dtype, name=f"silu{index}")(y)
+        y = layers.Dense(width, activation="silu", dtype=dtype, name=f"first{index}")(y)
+        y = layers.Dense(width, dtype=dtype, name=f"second{index}")(y)
+        x = layers.Add(dtype=dtype, name=f"add{index}")([x, y])
+    x = layers.Activation("silu", dtype=dtype, name="silu")(x)
+    last = {"kernel_initializer": "zeros", "dtype": "float32", "name": "out"}
+    return keras.Model(inputs, layers.Dense(outputs or event_shape[0], **last)(x), name=name)
 
 
 def _sizes(event_shape, multipliers):
@@ -155,44 +162,49 @@ def _embedding(example, width, num_classes, dtype):
     """The vector that modulates every block, `[B, width]`, of time and class; and the network's inputs."""
     layers = keras.layers
     time = keras.Input((), name="t")
-    x = SinusoidalEmbedding(max(width // 4 * 2, 4), dtype=dtype)(time)
-    x = layers.Dense(width, activation="silu", dtype=dtype)(x)
-    x = layers.Dense(width, dtype=dtype)(x)
+    x = SinusoidalEmbedding(max(width // 4 * 2, 4), dtype=dtype, name="time")(time)
+    x = layers.Dense(width, activation="silu", dtype=dtype, name="time1")(x)
+    x = layers.Dense(width, dtype=dtype, name="time2")(x)
     inputs = [example, time]
     if num_classes is not None:
         label = keras.Input((num_classes,), name="label")
         inputs.append(label)
         # Of one-hot vectors: rows as loud as the time's vector.
         loud = keras.initializers.RandomNormal(stddev=0.5)
-        y = layers.Dense(width, use_bias=False, kernel_initializer=loud, dtype=dtype)(label)
-        x = layers.Add(dtype=dtype)([x, y])
-    return layers.Activation("silu", dtype=dtype)(x), inputs
+        y = layers.Dense(width, use_bias=False, kernel_initializer=loud, dtype=dtype, name="class")(label)
+        x = layers.Add(dtype=dtype, name="time_and_class")([x, y])
+    return layers.Activation("silu", dtype=dtype, name="embedding")(x), inputs
 
 
-def _residual_block(x, embedding, channels, dropout, dtype):
+def _residual_block(x, embedding, channels, dropout, dtype, name):
     """Norm, SiLU, 3×3, norm modulated by the embedding, SiLU, 3×3; plus the input."""
     layers = keras.layers
-    y = layers.Conv2D(channels, 3, padding="same", dtype=dtype)(FusedGroupNormalization(dtype=dtype)(x))
-    modulation = layers.Dense(2 * channels, dtype=dtype)(embedding)
-    y = FusedGroupNormalization(dtype=dtype)(y, modulation)
+    y = FusedGroupNormalization(dtype=dtype, name=f"{name}_norm1")(x)
+    y = layers.Conv2D(channels, 3, padding="same", dtype=dtype, name=f"{name}_conv1")(y)
+    modulation = layers.Dense(2 * channels, dtype=dtype, name=f"{name}_modulation")(embedding)
+    y = FusedGroupNormalization(dtype=dtype, name=f"{name}_norm2")(y, modulation)
     if dropout:
-        y = layers.Dropout(dropout, dtype=dtype)(y)
+        y = layers.Dropout(dropout, dtype=dtype, name=f"{name}_dropout")(y)
     # Zero: every block starts as the identity, so depth costs no stability.
-    y = layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", dtype=dtype)(y)
+    last = {"kernel_initializer": "zeros", "dtype": dtype, "name": f"{name}_conv2"}
+    y = layers.Conv2D(channels, 3, padding="same", **last)(y)
     if x.shape[-1] != channels:
-        x = layers.Conv2D(channels, 1, dtype=dtype)(x)
-    return layers.Add(dtype=dtype)([x, y])
+        x = layers.Conv2D(channels, 1, dtype=dtype, name=f"{name}_beside")(x)
+    return layers.Add(dtype=dtype, name=f"{name}_add")([x, y])
 
 
-def _attention(x, heads, dtype):
+def _attention(x, heads, dtype, name):
     """Self-attention among all pixels; plus the input."""
     layers = keras.layers
     _, height, width, channels = x.shape
     if channels % heads:
         raise ValueError(f"`heads` must divide the {channels} channels of the attention; got {heads}.")
-    y = FusedGroupNormalization(activation=None, dtype=dtype)(x)
-    parts = [layers.Dense(channels, dtype=dtype)(y) for _ in range(3)]
-    split = layers.Reshape((height * width, heads, channels // heads), dtype=dtype)
-    y = keras.ops.dot_product_attention(*[split(part) for part in parts])
-    y = layers.Reshape((height, width, channels), dtype=dtype)(y)
-    return layers.Add(dtype=dtype)([x, layers.Dense(channels, kernel_initializer="zeros", dtype=dtype)(y)])
+    y = FusedGroupNormalization(activation=None, dtype=dtype, name=f"{name}_norm")(x)
+    split, parts = (height * width, heads, channels // heads), []
+    for part in ("query", "key", "value"):
+        z = layers.Dense(channels, dtype=dtype, name=f"{name}_{part}")(y)
+        parts.append(layers.Reshape(split, dtype=dtype, name=f"{name}_{part}_heads")(z))
+    y = keras.ops.dot_product_attention(*parts)
+    y = layers.Reshape((height, width, channels), dtype=dtype, name=f"{name}_joined")(y)
+    y = layers.Dense(channels, kernel_initializer="zeros", dtype=dtype, name=f"{name}_out")(y)
+    return layers.Add(dtype=dtype, name=f"{name}_add")([x, y])

@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from genmodels.settings import checked_positive
 
-# (skip, out) of x = α x₀ + σ ε.
+# (skip, out) of x = α x₀ + σ ε. All are homogeneous: x, α and σ in other units give the same D from the same F.
 PREDICTIONS = {
     "epsilon": lambda a, s: (1.0 / a, -s / a),  # F = ε
     "x0": lambda a, s: (tf.zeros_like(a), tf.ones_like(a)),  # F = x₀
-    "v": lambda a, s: (a / (a**2 + s**2), -s / (a**2 + s**2)),  # F = α ε - σ x₀ (Salimans & Ho 2022) where α² + σ² = 1
+    # F = α ε - σ x₀ (Salimans & Ho 2022), over √(α² + σ²), which is 1 in the paper.
+    "v": lambda a, s: (a / (a**2 + s**2), -s * tf.math.rsqrt(a**2 + s**2)),
     "score": lambda a, s: (1.0 / a, s / a),  # F = σ ∇ log p(x), which has one size at all levels (Song & Ermon 2020)
     "velocity": lambda a, s: (1.0 / (a + s), -s / (a + s)),  # F = ε - x₀ (Lipman et al. 2023)
 }
