@@ -54,13 +54,18 @@ MODELS = {
     "wgan-gp": (lambda: gm.WGANGP((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
     "sngan": (lambda: gm.SNGAN((8, 8, 1), architecture="dcgan", width=8), GRAY, None, {}),
     "wgan-points": (lambda: gm.WGAN((2,), levels=None, width=8), toys.points(), None, {}),
-    "ddpm": (lambda: gm.DDPM((8, 8, 1), width=8, steps=3), GRAY, None, {}),
+    "ddpm": (lambda: gm.DDPM((8, 8, 1), denoiser=unet((8, 8, 1)), steps=3), GRAY, None, {}),
     "improved-ddpm": (
-        lambda: gm.ImprovedDDPM((8, 8, 1), width=8, num_classes=3), GRAY, LABELS, {"solver": "ancestral", "steps": 3}
+        lambda: gm.ImprovedDDPM((8, 8, 1), num_classes=3, denoiser=unet((8, 8, 1), num_classes=3, outputs=2)),
+        GRAY,
+        LABELS,
+        {"solver": "ancestral", "steps": 3},
     ),
     "edm-points": (lambda: gm.EDM((2,), levels=None, width=16, steps=3), toys.points(), None, {}),
     "flow-matching": (
-        lambda: gm.FlowMatching((5, 7, 3), width=8, num_classes=3), toys.images(64, (5, 7, 3), 256), LABELS,
+        lambda: gm.FlowMatching((5, 7, 3), num_classes=3, denoiser=unet((5, 7, 3), multipliers=(1, 1), num_classes=3)),
+        toys.images(64, (5, 7, 3), 256),
+        LABELS,
         {"guidance": 2.0, "steps": 3},
     ),
     "ncsn-points": (lambda: gm.NCSN((2,), levels=None, width=16, noise_levels=2), toys.points(), None, {}),
@@ -71,6 +76,10 @@ MODELS = {
 
 def vae(event_shape=(8, 8, 1), levels=17, architecture="mlp", **options):
     return gm.VAE(event_shape, levels=levels, latent_dim=3, architecture=architecture, **options)
+
+
+def unet(event_shape, multipliers=(1,), **options):
+    return gm.diffusion.unet(event_shape, width=8, multipliers=multipliers, blocks=1, **options)
 
 
 def noise():

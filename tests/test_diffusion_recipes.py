@@ -1,0 +1,33 @@
+"""The recipes of diffusion: short runs, what they leave, and what they refuse."""
+
+import json
+
+from PIL import Image
+from test_scripts import script
+
+
+def test_diffusion_points(tmp_path):
+    run = tmp_path / "points"
+    small = ("--steps", 30, "--width", 16, "--depth", 1, "--num", 2000, "--num-test", 50)
+    done = script("recipes/diffusion_points.py", "--run", run, "--densities", "two_moons", *small)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((run / "test.json").read_text())
+    assert set(results) == {"two_moons-edm", "two_moons-flow-matching"}
+    assert all(result["kl"] > 0 and result["examples"] == 50 for result in results.values())
+    assert Image.open(run / "densities.png").size[0] > 100
+
+
+def test_diffusion_points_refuses_what_it_does_not_know(tmp_path):
+    for flag, value in (("--densities", "two_moon"), ("--models", "edm,ddpm")):
+        done = script("recipes/diffusion_points.py", "--run", tmp_path / "points", flag, value)
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "points").exists()
+
+
+def test_ddpm_digits(tmp_path):
+    run = tmp_path / "digits"
+    done = script("recipes/ddpm_digits.py", "--run", run, "--epochs", 1, "--width", 8)
+    assert done.returncode == 0, done.stderr
+    assert "variational bound" in done.stdout
+    for name in ("samples", "guided", "interpolation", "edits", "curves"):
+        assert Image.open(run / f"{name}.png").size[0] > 50
