@@ -187,9 +187,45 @@ def test_training_times_are_discrete_where_asked():
 
 def test_labels_are_hidden_at_the_rate():
     model = gm.DDPM((2,), levels=None, num_classes=3, width=8, label_dropout=0.3)
-    onehot = model._training_labels(tf.zeros([4000], tf.int32), toys.streams(4000)).numpy()
+    zeros = tf.zeros([4000], tf.int32)
+    onehot = model._seen_labels(zeros, toys.streams(4000), True).numpy()
     assert onehot.sum(1).mean() == pytest.approx(0.7, abs=0.03)
     assert set(onehot.sum(1)) == {0.0, 1.0} and np.all(onehot[:, 1:] == 0)
+    assert np.all(model._seen_labels(zeros, toys.streams(4000), False)[:, 0] == 1)
+
+
+def test_the_network_is_asked_at_times_that_it_knows():
+    """From t = 1 to the first step of a discrete model."""
+    seen = []
+
+    class Watched(Exact):
+        def call(self, x, t):
+            seen.append(t)
+            return super().call(x, t)
+
+    for timesteps, first in ((None, 1e-3), (50, 0.02)):
+        x, t = keras.Input((2,)), keras.Input(())
+        layer = Watched(SCHEDULES["linear"])
+        options = {"schedule": "linear", "prediction": "x0", "denoiser": keras.Model([x, t], layer(x, t))}
+        model = gm.Diffusion((2,), levels=None, timesteps=timesteps, **options)
+        alphas, sigmas = model.grid(5)
+        times = model.schedule.time(*(tf.constant(v[:-1], tf.float32) for v in (alphas, sigmas)))
+        np.testing.assert_allclose(times, np.linspace(1.0, first, 5), atol=1e-4)
+        seen.clear()
+        for alpha, sigma in zip(alphas[:-1], sigmas[:-1]):
+            model.denoise(tf.zeros([1, 2]), alpha, sigma)
+        np.testing.assert_allclose([float(t[0]) for t in seen], np.linspace(1.0, first, 5), atol=1e-4)
+
+
+def test_what_it_is_made_of_is_saved(tmp_path):
+    schedule = diffusion.ZeroTerminalSNR(diffusion.Linear(0.2, 10.0))
+    prediction, weighting = diffusion.Prediction("edm", 0.7), diffusion.Weighting("min_snr", 3.0)
+    model = gm.Diffusion((2,), levels=None, schedule=schedule, prediction=prediction, weighting=weighting, width=8)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.schedule.schedule.settings == {"beta_min": 0.2, "beta_max": 10.0}
+    assert (again.prediction.name, again.prediction.deviation, again.weighting.gamma) == ("edm", 0.7, 3.0)
+    np.testing.assert_array_equal(again.sample(5), model.sample(5))
 
 
 @pytest.mark.parametrize("build", [gm.ImprovedDDPM, lambda shape, **o: gm.Diffusion(shape, weighting="elbo", **o)])

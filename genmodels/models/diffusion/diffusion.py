@@ -114,7 +114,8 @@ class Diffusion(LatentModel):
         alpha, sigma = (self._beside(level, x0) for level in self.schedule.levels(t))
         noise = streams.fold(2).normal(self.event_shape)
         x = alpha * x0 + sigma * noise
-        output, place = self._output(x, t, alpha, sigma, self._training_labels(batch.labels, streams.fold(3)), training)
+        labels = self._seen_labels(batch.labels, streams.fold(3), training)
+        output, place = self._output(x, t, alpha, sigma, labels, training)
         error = self._mean(tf.square(output - self.prediction.target(x0, noise, alpha, sigma)))  # [B]
         metrics = {"mse": tf.reduce_mean(error)}
         _, out = self.prediction.coefficients(alpha, sigma)
@@ -138,21 +139,21 @@ class Diffusion(LatentModel):
 
         And what the terms of the variational bound there count, where the loss has any; else None.
         """
-        count = tf.shape(streams.uniform())[0]
-        u = (tf.range(count, dtype=tf.float32) + streams.uniform()[0]) / tf.cast(count, tf.float32)
+        place = Streams(streams.seed, 0, 1).uniform()[0]
+        u = (tf.range(streams.num, dtype=tf.float32) + place) / tf.cast(streams.num, tf.float32)
         u = tf.clip_by_value(u, 1e-6, 1.0 - 1e-6)
         if self.weighting.name == "elbo":
             return bound.drawn(self.schedule, self._bound_steps, u)
         if self.timesteps is None:
             return self.schedule.training_times(u), None
-        weight = tf.fill([count], float(self.timesteps)) if self.learned_variance else None
+        weight = tf.fill([streams.num], float(self.timesteps)) if self.learned_variance else None
         return tf.math.ceil(u * self.timesteps) / self.timesteps, weight
 
-    def _training_labels(self, labels, streams):
-        """One-hot labels, some of them hidden."""
+    def _seen_labels(self, labels, streams, training):
+        """One-hot labels, some of them hidden in training."""
         if self.num_classes is None:
             return None
-        shown = tf.cast(streams.uniform() >= self.label_dropout, tf.float32)
+        shown = tf.cast(streams.uniform() >= (self.label_dropout if training else 0.0), tf.float32)
         return tf.one_hot(labels, self.num_classes) * shown[:, None]
 
     # ------------------------------------------------------------------ the network
@@ -242,7 +243,7 @@ class Diffusion(LatentModel):
         """
         solver = checked_solver(self.solver if solver is None else solver)
         steps = checked_count("steps", self.steps if steps is None else steps, 1)
-        self.schedule.grid(steps, spacing)  # refuses what it does not have
+        self.grid(steps, spacing)  # refuses what the schedule does not have
         for name, value in (("eta", eta), ("churn", churn)):
             if value is not None:
                 solver = _with_option(solver, name, value)
@@ -265,10 +266,18 @@ class Diffusion(LatentModel):
     @compiled
     def _generate(self, seed, start, labels, scale, num, steps, solver, spacing, classifier):
         streams = Streams(seed, start, num)
-        _, alphas, sigmas = self.schedule.grid(steps, spacing)
+        alphas, sigmas = self.grid(steps, spacing)
         x = float(sigmas[0]) * self.latents(streams)
         denoiser = self.denoiser_for(labels, scale, classifier, clip=True)
         return self.from_network(self.solved(solver, x, alphas, sigmas, streams.fold(1), denoiser))
+
+    def grid(self, steps, spacing="uniform", start=1.0):
+        """α and σ of a solver's levels, `[steps + 1]` arrays; the last time asked is the first that training knows."""
+        return self.schedule.grid(steps, spacing, start=start, first=self._first_time)[1:]
+
+    @property
+    def _first_time(self):
+        return self.schedule.first if self.timesteps is None else 1.0 / self.timesteps
 
     def solved(self, solver, x, alphas, sigmas, streams, denoiser):
         """Where a solver takes x, in the network's units; an ancestral one uses the variances that were learned."""
@@ -294,7 +303,7 @@ class Diffusion(LatentModel):
 
     @compiled
     def _decode(self, z, labels, steps):
-        _, alphas, sigmas = self.schedule.grid(steps)
+        alphas, sigmas = self.grid(steps)
         denoiser = self.denoiser_for(labels)
         return self.from_network(self.solved("ddim", float(sigmas[0]) * z, alphas, sigmas, None, denoiser))
 
@@ -313,7 +322,7 @@ class Diffusion(LatentModel):
 
     @compiled
     def _encode(self, x, labels, steps):
-        _, alphas, sigmas = self.schedule.grid(steps)
+        alphas, sigmas = self.grid(steps)
         denoiser = _estimate_of(self.denoiser_for(labels))
         return solvers.inverted_ddim(denoiser, self.to_network(x), alphas, sigmas) / float(sigmas[0])
 
@@ -388,7 +397,7 @@ class Diffusion(LatentModel):
             draws = [streams.fold(k + 1).uniform(self.event_shape) for k in range(probes)]
             signs = tf.sign(tf.stack(draws) - 0.5)
         # Along the straight line from data to noise, whose equal steps suit data of deviation 1, whatever the schedule.
-        alphas, sigmas = self.schedule.values([max(self.schedule.first, 1e-3), 1.0])
+        alphas, sigmas = self.schedule.values([max(self._first_time, 1e-3), 1.0])
         sigmas = np.linspace(*sigmas / (alphas + sigmas), steps + 1)
         denoiser = _estimate_of(self.denoiser_for(labels))
         score = likelihood.ode_log_prob(denoiser, self.to_network(x), 1.0 - sigmas, sigmas, signs)

@@ -68,7 +68,7 @@ def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidan
 
 @compiled
 def _sdedit(model, x, labels, seed, scale, strength, steps, solver):
-    _, alphas, sigmas = model.schedule.grid(steps, start=strength)
+    alphas, sigmas = model.grid(steps, start=strength)
     streams = Streams(seed, 0, tf.shape(x)[0])
     noisy = float(alphas[0]) * model.to_network(x) + float(sigmas[0]) * streams.normal(model.event_shape)
     return model.solved(solver, noisy, alphas, sigmas, streams.fold(1), model.denoiser_for(labels, scale, clip=True))
@@ -118,7 +118,7 @@ def inpaint(model, x, known, *, labels=None, steps=50, jump=5, resamples=5, guid
             f"`known` must have shape {model.event_shape[:-1]}, {model.event_shape} or {tuple(x.shape)}; got "
             f"{known.shape}."
         ) from None
-    moves = repaint_moves(*model.schedule.grid(steps)[1:], checked_count("jump", jump, 1), resamples)
+    moves = repaint_moves(*model.grid(steps), checked_count("jump", jump, 1), resamples)
     mask, scale = tf.constant(known, tf.float32), model.checked_guidance(guidance)
     y = model._to_data(_inpaint(model, x, mask, labels, make_seed(seed), scale, tf.constant(moves, tf.float32)))
     return tf.where(tf.constant(known), tf.cast(x, y.dtype), y)

@@ -37,11 +37,11 @@ class Schedule:
         """Times to train at, from uniform numbers; uniform between `first` and 1."""
         return self.first + (1.0 - self.first) * u
 
-    def grid(self, num: int, spacing: str = "uniform", start: float = 1.0):
+    def grid(self, num: int, spacing: str = "uniform", *, start: float = 1.0, first: float | None = None):
         """The levels at which a sampler of `num` steps asks the network, from noise to data, and the end.
 
-        The first is that of t = `start`, the last one asked that of `first`. "uniform" takes equal steps of t,
-        "quadratic" of √t, "karras" of (σ / α)^(1/7) (Karras et al. 2022).
+        The first level is that of t = `start`, the last one asked that of t = `first`, None for the schedule's own.
+        "uniform" takes equal steps of t, "quadratic" of √t, "karras" of (σ / α)^(1/7) (Karras et al. 2022).
 
         Returns:
             times `[num + 1]`, alphas and sigmas of them, float64 arrays; the last level is 0, 1, 0.
@@ -52,13 +52,14 @@ class Schedule:
         num = checked_count("steps", num, 1)
         if spacing not in SPACINGS:
             raise ValueError(f"`spacing` must be one of {', '.join(SPACINGS)}; got {spacing!r}.")
-        end = self.values([self.first])[1][0] == 0.0  # the first level is the end
+        first = self.first if first is None else first
+        end = self.values([first])[1][0] == 0.0  # the first level is the end
         count = num + 1 if end else num
         if spacing == "karras":
-            times = self._karras_times(count, start)
+            times = self._karras_times(count, start, first)
         else:
             power = 2.0 if spacing == "quadratic" else 1.0
-            times = np.linspace(start ** (1.0 / power), self.first ** (1.0 / power), count) ** power
+            times = np.linspace(start ** (1.0 / power), first ** (1.0 / power), count) ** power
         alphas, sigmas = self.values(times)
         if end:
             return times, alphas, sigmas
@@ -70,8 +71,8 @@ class Schedule:
             alphas, sigmas = self.levels(tf.constant(np.asarray(times), tf.float64))
             return alphas.numpy(), sigmas.numpy()
 
-    def _karras_times(self, count, start, rho=7.0):
-        alphas, sigmas = self.values([start, self.first])
+    def _karras_times(self, count, start, first, rho=7.0):
+        alphas, sigmas = self.values([start, first])
         if alphas[0] < 1e-6:
             raise ValueError('spacing "karras" needs a largest σ / α, and this schedule ends in pure noise.')
         if sigmas[1] == 0.0:
@@ -81,8 +82,8 @@ class Schedule:
             return self.time(tf.ones([count], tf.float64), tf.constant(ratios, tf.float64)).numpy()
 
     def get_config(self):
-        """The constructor's arguments."""
-        return dict(self.settings)
+        """The constructor's arguments, which it leaves in `settings`; none of a schedule without any."""
+        return dict(getattr(self, "settings", {}))
 
     @classmethod
     def from_config(cls, config):
