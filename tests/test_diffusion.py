@@ -418,6 +418,13 @@ def test_sampling_refuses(options, message):
         gaussian().sample(2, **options)
 
 
+def test_guidance_needs_hidden_labels():
+    model = gm.Diffusion((2,), levels=None, num_classes=2, label_dropout=0.0, width=8)
+    assert model.sample(2).shape == (2, 2)
+    with pytest.raises(ValueError, match="label_dropout"):
+        model.sample(2, guidance=2.0)
+
+
 def test_editing_and_likelihood_refuse():
     model, x = gaussian(), POINTS[:4]
     for call, message in (

@@ -259,6 +259,8 @@ class Diffusion(LatentModel):
             raise ValueError(f"`guidance` must be a finite number; got {guidance!r}.")
         if self.num_classes is None and (guidance != 1.0 or classifier is not None):
             raise ValueError("guidance needs labels to lean towards: a model built with `num_classes`.")
+        if guidance != 1.0 and classifier is None and not self.label_dropout:
+            raise ValueError("guidance without a classifier needs a model that was trained with `label_dropout`.")
         if classifier is not None:
             shared.check("classifier", classifier, [self.event_shape, ()], (self.num_classes,))
         return None if guidance == 1.0 and classifier is None else tf.constant(guidance, tf.float32)

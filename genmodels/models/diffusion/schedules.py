@@ -200,8 +200,8 @@ class Sigmoid(VariancePreserving):
 
     Example:
         >>> alpha, sigma = Sigmoid().levels(tf.constant(0.0))
-        >>> float(alpha), float(sigma)
-        (1.0, 0.0)
+        >>> bool(alpha == 1.0), bool(sigma == 0.0)
+        (True, True)
     """
 
     def __init__(self, start=-3.0, stop=3.0, temperature=1.0):
@@ -314,7 +314,7 @@ class Karras(Schedule):
         deviation: of ln σ in training.
 
     Example:
-        >>> float(Karras().levels(tf.constant(1.0))[1])
+        >>> round(float(Karras().levels(tf.constant(1.0))[1]), 3)
         80.0
     """
 
