@@ -353,6 +353,16 @@ def test_sdedit_keeps_more_of_the_image_with_less_noise():
     np.testing.assert_allclose(far.mean(0), MEAN, atol=0.1)
 
 
+def test_edited_integers_are_in_the_datas_units():
+    """An untrained ε is 0, and the estimate x / α: a little noise stays, and the image with it."""
+    model, x = gm.DDPM((8, 8, 1), width=8), toys.images(4, (8, 8, 1), 256)
+    y = diffusion.sdedit(model, x, strength=0.02, steps=2).numpy()
+    assert y.dtype == np.uint8 and np.abs(y.astype(float) - x).mean() < 15
+    known = np.arange(8)[:, None] < 4 + np.zeros(8)
+    filled = diffusion.inpaint(model, x, known, steps=3, jump=1, resamples=1).numpy()
+    np.testing.assert_array_equal(filled[:, :4], x[:, :4])
+
+
 @pytest.mark.parametrize("resamples", [1, 4])
 def test_inpainting_draws_from_the_conditional(resamples):
     """Given its first coordinate, the second of a correlated Gaussian is known: resampling is what gets it right."""

@@ -71,7 +71,8 @@ def _sdedit(model, x, labels, seed, scale, strength, steps, solver):
     alphas, sigmas = model.grid(steps, start=strength)
     streams = Streams(seed, 0, tf.shape(x)[0])
     noisy = float(alphas[0]) * model.to_network(x) + float(sigmas[0]) * streams.normal(model.event_shape)
-    return model.solved(solver, noisy, alphas, sigmas, streams.fold(1), model.denoiser_for(labels, scale, clip=True))
+    denoiser = model.denoiser_for(labels, scale, clip=True)
+    return model.from_network(model.solved(solver, noisy, alphas, sigmas, streams.fold(1), denoiser))
 
 
 def inpaint(model, x, known, *, labels=None, steps=50, jump=5, resamples=5, guidance=1.0, seed=0):
