@@ -356,7 +356,7 @@ class Diffusion(LatentModel):
         place_of_all = streams.uniform()
         total = -bound.prior_term(self.schedule, x0)
         for k in tf.range(num_times):
-            # One at a time: ten, TensorFlow's own choice, take ten times the memory, and XLA's kernels crashed so.
+            # One at a time: ten at once, which TensorFlow would choose, take ten times the memory.
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             # One from each of num_times parts of equal probability, at the same place in each; or each step once.
             t, weight = bound.drawn(self.schedule, steps, (tf.cast(k, tf.float32) + place_of_all) / num_times)
