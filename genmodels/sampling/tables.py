@@ -119,7 +119,7 @@ def unipc(alphas, sigmas, order):
         keep `[N]` and weights `[N, order]` of the prediction after each evaluation, and keep `[N]` and weights
         `[N, order + 1]` of the correction that the evaluation allows, from the corrected x before; the newest first.
     """
-    count = len(alphas) - 1
+    count = len(pairs(alphas, sigmas)[0])
     keep, predict = np.zeros(count), np.zeros([count, order])
     keep_corrected, correct = np.ones(count), np.zeros([count, order + 1])  # the first x needs no correction
     for i in range(count):
