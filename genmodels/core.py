@@ -6,15 +6,15 @@ and never asks what family it is training.
 
 import contextlib
 import dataclasses
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from genmodels import arguments
 from genmodels.compiling import few_sizes
 from genmodels.sampling import Streams, make_seed
 from genmodels.settings import checked_count, checked_shape, deserialized, recorded, serialized
@@ -64,9 +64,17 @@ class GenerativeModel(keras.Model):
     Attributes:
         condition_dim: size of the real-valued vectors that condition the model in place of classes, or None; a
             family that takes them sets it in its constructor, after `super().__init__`.
+        title: name of the model in tables, and on the command line in lower case with dashes; None for none.
+        paper: its authors, and where it was published.
+        year: of the paper's first version.
+        scores: methods that give log-likelihoods, with what kind each is: `{"log_prob": "exact"}`.
     """
 
     condition_dim: int | None = None
+    title: str | None = None
+    paper: str | None = None
+    year: int | None = None
+    scores: ClassVar[Mapping[str, str]] = {}
 
     def __new__(cls, *args, **kwargs):
         """Records the arguments: Keras' own record drops those of a Model subclass."""
@@ -231,12 +239,7 @@ class GenerativeModel(keras.Model):
             ValueError: for a number or labels that do not fit the model.
         """
         num = checked_count("num", num, 1, None)
-        offered = list(inspect.signature(self.generate).parameters)[2:]  # beside streams and labels
-        if not set(options) <= set(offered):
-            raise ValueError(
-                f"{type(self).__name__} samples with the options {', '.join(offered) or 'none'}; got "
-                f"{', '.join(sorted(set(options) - set(offered)))}."
-            )
+        arguments.check_options(self.generate, options)
         few = few_sizes(num, points=len(self.event_shape) == 1)
         batch_size = few if batch_size is None else checked_count("batch_size", batch_size, 1)
         labels = self._labels(labels, num)
@@ -259,55 +262,11 @@ class GenerativeModel(keras.Model):
 
     def _labels(self, labels, num):
         """Labels as a tensor, `[num]` int32 or `[num, condition_dim]` float32; None for an unconditional model."""
-        if self.condition_dim is not None:
-            return self._conditions(labels, num)
-        if self.num_classes is None:
-            if labels is not None:
-                raise ValueError(
-                    "`labels` were given, but the model was built without `num_classes` or `condition_dim`."
-                )
-            return None
-        if labels is None:
-            return tf.range(num, dtype=tf.int32) % self.num_classes
-        if tf.is_tensor(labels) and not tf.executing_eagerly():
-            return tf.cast(labels, tf.int32)  # checked where its values were known
-        labels = np.broadcast_to(np.asarray(labels), (num,)) if np.ndim(labels) == 0 else np.asarray(labels)
-        if labels.shape != (num,) or labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"`labels` must be {num} integers, one an example; got shape {labels.shape} of {labels.dtype}."
-            )
-        if labels.min() < 0 or labels.max() >= self.num_classes:
-            raise ValueError(
-                f"`labels` must be from 0 to {self.num_classes - 1}; got {labels.min()} to {labels.max()}."
-            )
-        return tf.constant(labels, tf.int32)
-
-    def _conditions(self, vectors, num):
-        """Condition vectors as a `[num, condition_dim]` float32 tensor, through which gradients flow."""
-        dim = self.condition_dim
-        wanted = f"{num} vectors of {dim} finite numbers (condition_dim={dim}), or one vector for all"
-        if vectors is None:
-            raise ValueError(f"the model is conditional and has no default: give `labels`, {wanted}.")
-        vectors = tf.convert_to_tensor(vectors if tf.is_tensor(vectors) else np.asarray(vectors))
-        number = vectors.dtype.is_floating or vectors.dtype.is_integer
-        if not number or vectors.shape not in ([dim], [num, dim]):
-            raise ValueError(f"`labels` must be {wanted}; got shape {tuple(vectors.shape)} of {vectors.dtype.name}.")
-        vectors = tf.broadcast_to(tf.cast(vectors, tf.float32), [num, dim])
-        if tf.executing_eagerly() and not tf.reduce_all(tf.math.is_finite(vectors)):
-            raise ValueError(f"`labels` must be {wanted}; found NaN or infinity.")
-        return vectors
+        return arguments.labels(labels, num, self.num_classes, self.condition_dim)
 
     def _examples(self, x, labels):
         """Examples and labels as tensors, checked."""
-        x = tf.convert_to_tensor(x)
-        if x.shape[0] == 0 or x.shape[1:] != self.event_shape:
-            raise ValueError(f"examples must have shape {('batch', *self.event_shape)}; got {tuple(x.shape)}.")
-        if self.levels is not None and not x.dtype.is_integer:
-            raise ValueError(f"the model has levels={self.levels}: examples must be integers; got {x.dtype.name}.")
-        if self.levels is not None and tf.executing_eagerly():
-            low, high = int(tf.reduce_min(x)), int(tf.reduce_max(x))
-            if low < 0 or high >= self.levels:
-                raise ValueError(f"pixels must lie in 0 … {self.levels - 1}; found {low} … {high}.")
+        x = arguments.examples(x, self.event_shape, self.levels)
         if self.num_classes is not None and labels is None:
             raise ValueError(f"the model has num_classes={self.num_classes}: give `labels` with the examples.")
         return x, self._labels(labels, x.shape[0])
@@ -394,6 +353,8 @@ class GenerativeModel(keras.Model):
 
 class LikelihoodModel(GenerativeModel):
     """A model with a tractable density: autoregressive models and flows."""
+
+    scores: ClassVar = {"log_prob": "exact"}
 
     def log_prob(self, x, labels=None) -> tf.Tensor:
         """Log-likelihood of the data as given, `[B]` nats."""

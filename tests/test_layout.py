@@ -10,17 +10,20 @@ ROOT = pathlib.Path(__file__).parents[1]
 # What each part may import, itself apart; the parts not named here (cli, and the list of public names) may
 # import everything. Layers serve networks; sampling holds the seeds, which core and training fold.
 ALLOWED = {
-    "core": {"compiling", "sampling", "settings"},
-    "models": {"compiling", "core", "settings", "likelihoods", "networks", "layers", "sampling"},
-    "training": {"core", "sampling", "data", "images", "plots"},
+    "core": {"arguments", "compiling", "sampling", "settings"},
+    "models": {"arguments", "compiling", "core", "settings", "likelihoods", "networks", "layers", "sampling"},
+    "training": {"core", "sampling", "data", "files", "images", "plots"},
     "latent": {"core", "sampling"},
     "evaluation": {"core", "data", "latent"},
-    "networks": {"layers"},
+    "export": {"core", "compiling", "files", "layers", "models", "networks", "sampling"},
+    "report": {"catalogue", "core", "data", "evaluation", "images", "latent", "plots", "training"},
+    "catalogue": {"core"},
+    "networks": {"files", "layers"},
     "layers": {"compiling", "settings"},
     "sampling": {"layers"},
     "plots": {"images"},
     "likelihoods": {"settings"},
-    **{part: set() for part in ("settings", "compiling", "data", "images")},
+    **{part: set() for part in ("arguments", "settings", "compiling", "data", "files", "images")},
 }
 INSIDE_FUNCTIONS = {"core": {"training"}}  # `fit` fetches the trainer when it is called
 SCRIPTS = ("recipes", "samples")

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -55,6 +56,9 @@ class VAE(LatentModel):
         >>> model.sample(16, seed=1).shape
         TensorShape([16, 8, 8, 1])
     """
+
+    title, paper, year = "VAE", "Kingma & Welling, arXiv:1312.6114", 2013
+    scores: ClassVar = {"elbo": "lower bound", "log_prob": "importance-weighted bound"}
 
     def __init__(
         self, event_shape, *, levels=256, latent_dim=32, likelihood="auto", architecture="auto", encoder=None,

@@ -49,6 +49,8 @@ class GatedPixelCNN(AutoregressiveModel):
         TensorShape([16, 8, 8, 1])
     """
 
+    title, paper, year = "Gated PixelCNN", "van den Oord et al., arXiv:1606.05328", 2016
+
     def __init__(
         self, event_shape, *, levels=256, filters=64, blocks=8, kernel_size=3, likelihood="auto", num_classes=None,
         dropout=0.0, dtype=None, name=None,

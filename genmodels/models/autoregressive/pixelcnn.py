@@ -48,6 +48,8 @@ class PixelCNN(AutoregressiveModel):
         TensorShape([16, 8, 8, 1])
     """
 
+    title, paper, year = "PixelCNN", "van den Oord et al., arXiv:1601.06759", 2016
+
     def __init__(
         self, event_shape, *, levels=256, filters=64, blocks=7, likelihood="auto", num_classes=None, dropout=0.0,
         dtype=None, name=None,

@@ -66,6 +66,8 @@ class PixelCNNPlusPlus(AutoregressiveModel):
         TensorShape([16, 8, 8, 1])
     """
 
+    title, paper, year = "PixelCNN++", "Salimans et al., arXiv:1701.05517", 2017
+
     def __init__(
         self, event_shape, *, levels=256, filters=64, blocks=3, resolutions=3, mixtures=10, likelihood="auto",
         num_classes=None, dropout=0.5, dtype=None, name=None,

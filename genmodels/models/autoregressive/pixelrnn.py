@@ -50,6 +50,8 @@ class PixelRNN(AutoregressiveModel):
         TensorShape([16, 8, 8, 1])
     """
 
+    title, paper, year = "PixelRNN", "van den Oord et al., arXiv:1601.06759", 2016
+
     def __init__(
         self, event_shape, *, kind="row", levels=256, filters=32, layers=2, likelihood="auto", num_classes=None,
         dropout=0.0, dtype=None, name=None,

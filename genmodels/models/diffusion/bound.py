@@ -10,6 +10,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from genmodels.models.diffusion.examples import beside, sums
+
 
 def terms(schedule, steps, t, x0, x, estimate, place, levels):
     """The terms of the bound at times t = i / `steps`, `[B]` nats.
@@ -25,14 +27,11 @@ def terms(schedule, steps, t, x0, x, estimate, place, levels):
         levels: of the data, whose last term is a probability of integers; None for a density.
     """
 
-    def beside(values):
-        return tf.reshape(values, [-1] + [1] * (x0.shape.rank - 1))
-
     first = t < 1.5 / steps
-    alpha, sigma = (beside(v) for v in schedule.levels(t))
+    alpha, sigma = (beside(v, x0) for v in schedule.levels(t))
     # The level before; at the first step that of the second, whose result is not taken: no infinity to differentiate.
     before = tf.where(first, t, t - 1.0 / steps)
-    alpha_before, sigma_before = (beside(v) for v in schedule.levels(before))
+    alpha_before, sigma_before = (beside(v, x0) for v in schedule.levels(before))
     # The means of q and p differ by the factor of the data in the posterior's mean.
     ratio = alpha * sigma_before / (alpha_before * sigma)  # its square is SNR(t) / SNR before
     large = sigma**2 * (1.0 - ratio**2)
@@ -48,7 +47,35 @@ def terms(schedule, steps, t, x0, x, estimate, place, levels):
     if place is not None:
         log_scale = log_scale + (place - 1.0)
     final = -decoder(x0, estimate, log_scale, levels)
-    return _sum(tf.where(beside(first), final, kl))
+    return sums(tf.where(beside(first, x0), final, kl))
+
+
+def drawn_elbo(model, x0, labels, streams, num_times, steps):
+    """The bound on log p(x₀) with `num_times` of its T = `steps` terms, drawn evenly and weighed, `[B]` nats.
+
+    Args:
+        model: a `Diffusion` model.
+        x0: data in the network's units.
+        labels: one-hot labels, or None.
+        streams: random streams of the examples.
+        num_times: how many terms; T for each once.
+        steps: T.
+    """
+    place_of_all = streams.uniform()
+    total = -prior_term(model.schedule, x0)
+    for k in tf.range(num_times):
+        # One at a time: ten at once, which TensorFlow would choose, take ten times the memory.
+        tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+        # One from each of num_times parts of equal probability, at the same place in each; or each step once.
+        t, weight = drawn(model.schedule, steps, (tf.cast(k, tf.float32) + place_of_all) / num_times)
+        if num_times == steps:
+            t, weight = tf.zeros_like(t) + (tf.cast(k, tf.float32) + 1.0) / steps, float(steps)
+        alpha, sigma = (beside(level, x0) for level in model.schedule.levels(t))
+        x = alpha * x0 + sigma * streams.fold(k + 1).normal(model.event_shape)
+        output, place = model.predicted(x, t, alpha, sigma, labels)
+        estimate = model.prediction.denoised(x, output, alpha, sigma)
+        total -= weight / num_times * terms(model.schedule, steps, t, x0, x, estimate, place, model.levels)
+    return total
 
 
 def proposal(schedule, steps):
@@ -75,7 +102,7 @@ def drawn(schedule, steps, u):
 def prior_term(schedule, x0):
     """KL(q(x_T | x₀) ‖ N(0, σ(1)²)), `[B]` nats."""
     alpha, sigma = (float(v[0]) for v in schedule.values([1.0]))
-    return _sum(0.5 * (alpha / sigma * x0) ** 2)
+    return sums(0.5 * (alpha / sigma * x0) ** 2)
 
 
 def decoder(x0, mean, log_scale, levels):
@@ -96,7 +123,3 @@ def decoder(x0, mean, log_scale, levels):
     # Where that is rounded away, the density times the width.
     safe = tf.math.log(tf.maximum(probability, 1e-30))
     return tf.where(probability > 1e-30, safe, density + math.log(2.0 / (levels - 1)))
-
-
-def _sum(values):
-    return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))

@@ -23,6 +23,8 @@ class DDPM(Diffusion):
         TensorShape([2, 8, 8, 1])
     """
 
+    title, paper, year = "DDPM", "Ho et al., arXiv:2006.11239", 2020
+
     def __init__(self, event_shape, *, schedule="linear", timesteps=1000, **options):
         super().__init__(event_shape, schedule=schedule, prediction="epsilon", timesteps=timesteps, **options)
 
@@ -45,6 +47,8 @@ class ImprovedDDPM(Diffusion):
         >>> gm.ImprovedDDPM((8, 8, 1), width=8).sample(2, solver="ancestral", steps=3).shape
         TensorShape([2, 8, 8, 1])
     """
+
+    title, paper, year = "Improved DDPM", "Nichol & Dhariwal, arXiv:2102.09672", 2021
 
     def __init__(self, event_shape, *, schedule="cosine", timesteps=4000, **options):
         super().__init__(

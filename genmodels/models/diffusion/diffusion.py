@@ -4,15 +4,16 @@ import functools
 import inspect
 import math
 import numbers
+from typing import ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from genmodels import networks as shared
 from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
 from genmodels.models.diffusion import bound, guide, likelihood, networks, schedules
+from genmodels.models.diffusion.examples import beside, means
 from genmodels.models.diffusion.predictions import Prediction, Weighting
 from genmodels.sampling import Streams, make_seed, solvers
 from genmodels.settings import checked_count
@@ -57,6 +58,9 @@ class Diffusion(LatentModel):
         TensorShape([3, 8, 8, 1])
     """
 
+    title, paper, year = "Diffusion", "Sohl-Dickstein et al., arXiv:1503.03585", 2015
+    scores: ClassVar = {"elbo": "variational bound", "log_prob": "probability-flow ODE"}
+
     def __init__(
         self, event_shape, *, levels=256, num_classes=None, schedule="cosine", prediction="v", weighting="simple",
         timesteps=None, learned_variance=False, label_dropout=0.1, denoiser=None, width=None, solver="dpmpp_2m",
@@ -64,6 +68,8 @@ class Diffusion(LatentModel):
     ):  # fmt: skip
         super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
         self.latent_shape = self.event_shape
+        if self.levels is not None:
+            self.scores = {**self.scores, "log_prob": "probability-flow ODE, dequantization bound"}
         self.schedule = schedules.get(schedule)
         self.prediction = prediction if isinstance(prediction, Prediction) else Prediction(prediction)
         self.weighting = weighting if isinstance(weighting, Weighting) else Weighting(weighting)
@@ -111,12 +117,12 @@ class Diffusion(LatentModel):
         x0 = self.to_network(batch.x)
         streams = Streams(seed, 0, tf.shape(x0)[0])
         t, weight = self._training_times(streams.fold(1))
-        alpha, sigma = (self._beside(level, x0) for level in self.schedule.levels(t))
+        alpha, sigma = (beside(level, x0) for level in self.schedule.levels(t))
         noise = streams.fold(2).normal(self.event_shape)
         x = alpha * x0 + sigma * noise
         labels = self._seen_labels(batch.labels, streams.fold(3), training)
-        output, place = self._output(x, t, alpha, sigma, labels, training)
-        error = self._mean(tf.square(output - self.prediction.target(x0, noise, alpha, sigma)))  # [B]
+        output, place = self.predicted(x, t, alpha, sigma, labels, training)
+        error = means(tf.square(output - self.prediction.target(x0, noise, alpha, sigma)))  # [B]
         metrics = {"mse": tf.reduce_mean(error)}
         _, out = self.prediction.coefficients(alpha, sigma)
         loss = tf.reduce_mean(error * tf.reshape(self.weighting.factor(out, alpha, sigma), [-1]))
@@ -158,7 +164,7 @@ class Diffusion(LatentModel):
 
     # ------------------------------------------------------------------ the network
 
-    def _output(self, x, t, alpha, sigma, labels, training=False):
+    def predicted(self, x, t, alpha, sigma, labels, training=False):
         """The network's prediction, and the place of the log-variance between its bounds or None; float32."""
         scaled = self.prediction.input_scale(alpha, sigma) * x
         inputs = [scaled, t] if labels is None else [scaled, t, labels]
@@ -183,7 +189,7 @@ class Diffusion(LatentModel):
         """
         alpha, sigma = tf.cast(alpha, tf.float32), tf.cast(sigma, tf.float32)
         t = tf.fill([tf.shape(x)[0]], self.schedule.time(alpha, sigma))
-        output, place = self._output(x, t, alpha, sigma, labels)
+        output, place = self.predicted(x, t, alpha, sigma, labels)
         return self.prediction.denoised(x, output, alpha, sigma), place
 
     def denoiser_for(self, labels=None, scale=None, classifier=None, clip=False):
@@ -275,10 +281,11 @@ class Diffusion(LatentModel):
 
     def grid(self, steps, spacing="uniform", start=1.0):
         """α and σ of a solver's levels, `[steps + 1]` arrays; the last time asked is the first that training knows."""
-        return self.schedule.grid(steps, spacing, start=start, first=self._first_time)[1:]
+        return self.schedule.grid(steps, spacing, start=start, first=self.first_time)[1:]
 
     @property
-    def _first_time(self):
+    def first_time(self):
+        """The earliest time, above 0, that training knows."""
         return self.schedule.first if self.timesteps is None else 1.0 / self.timesteps
 
     def solved(self, solver, x, alphas, sigmas, streams, denoiser):
@@ -350,25 +357,9 @@ class Diffusion(LatentModel):
 
     @compiled
     def _elbo(self, x, labels, seed, start, num_times, steps):
-        x0 = self.to_network(x)
-        streams = Streams(seed, start, tf.shape(x0)[0])
         onehot = None if labels is None else tf.one_hot(labels, self.num_classes)
-        place_of_all = streams.uniform()
-        total = -bound.prior_term(self.schedule, x0)
-        for k in tf.range(num_times):
-            # One at a time: ten at once, which TensorFlow would choose, take ten times the memory.
-            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            # One from each of num_times parts of equal probability, at the same place in each; or each step once.
-            t, weight = bound.drawn(self.schedule, steps, (tf.cast(k, tf.float32) + place_of_all) / num_times)
-            if num_times == steps:
-                t, weight = tf.zeros_like(t) + (tf.cast(k, tf.float32) + 1.0) / steps, float(steps)
-            alpha, sigma = (self._beside(level, x0) for level in self.schedule.levels(t))
-            noisy = alpha * x0 + sigma * streams.fold(k + 1).normal(self.event_shape)
-            output, place = self._output(noisy, t, alpha, sigma, onehot)
-            estimate = self.prediction.denoised(noisy, output, alpha, sigma)
-            terms = bound.terms(self.schedule, steps, t, x0, noisy, estimate, place, self.levels)
-            total -= weight / num_times * terms
-        return total
+        streams = Streams(seed, start, tf.shape(x)[0])
+        return bound.drawn_elbo(self, self.to_network(x), onehot, streams, num_times, steps)
 
     def log_prob(self, x, labels=None, *, steps=32, probes=None, seed=0, first=0):
         """The likelihood of the probability-flow ODE, `[B]` nats of the data as given (Song et al. 2021).
@@ -393,21 +384,8 @@ class Diffusion(LatentModel):
 
     @compiled
     def _log_prob(self, x, labels, seed, start, steps, probes):
-        streams = Streams(seed, start, tf.shape(x)[0])
-        if self.levels is not None:
-            x = tf.cast(x, tf.float32) + streams.fold(0).uniform(self.event_shape) - 0.5
-        signs = None
-        if probes is not None:
-            draws = [streams.fold(k + 1).uniform(self.event_shape) for k in range(probes)]
-            signs = tf.sign(tf.stack(draws) - 0.5)
-        # Along the straight line from data to noise, whose equal steps suit data of deviation 1, whatever the schedule.
-        alphas, sigmas = self.schedule.values([max(self._first_time, 1e-3), 1.0])
-        sigmas = np.linspace(*sigmas / (alphas + sigmas), steps + 1)
         denoiser = _estimate_of(self.denoiser_for(labels))
-        score = likelihood.ode_log_prob(denoiser, self.to_network(x), 1.0 - sigmas, sigmas, signs)
-        if self.levels is not None:
-            score += math.prod(self.event_shape) * math.log(2.0 / (self.levels - 1))  # the network's units a level
-        return score
+        return likelihood.log_prob(self, denoiser, x, Streams(seed, start, tf.shape(x)[0]), steps, probes)
 
     def _by_parts(self, function, x, labels, seed, first, *settings):
         """A function of examples, labels, seed and number of the first example, a few examples at a time."""
@@ -418,13 +396,6 @@ class Diffusion(LatentModel):
             mine = None if labels is None else labels[rows]
             parts.append(function(x[rows], mine, seed, tf.constant(first + start, tf.int64), *settings))
         return tf.concat(parts, 0)
-
-    def _beside(self, values, x):
-        """`[B]` shaped to go with examples."""
-        return tf.reshape(values, [-1] + [1] * (x.shape.rank - 1))
-
-    def _mean(self, values):
-        return tf.reduce_mean(values, axis=list(range(1, values.shape.rank)))
 
 
 def checked_solver(solver):

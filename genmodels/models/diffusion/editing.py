@@ -3,8 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from genmodels import arguments
 from genmodels.compiling import compiled
 from genmodels.models.diffusion.diffusion import checked_solver
+from genmodels.models.diffusion.examples import beside
 from genmodels.sampling import Streams, make_seed, tables
 from genmodels.settings import checked_count
 
@@ -21,15 +23,21 @@ def noised(model, x, t, *, seed=0):
     Returns:
         `[B, *event_shape]` float32; images without noise lie between -1 and 1.
 
+    Raises:
+        ValueError: for examples that do not fit, and times out of range.
+
     Example:
         >>> import genmodels as gm
         >>> model = gm.DDPM((8, 8, 1), levels=17, width=8)
         >>> gm.diffusion.noised(model, np.zeros([2, 8, 8, 1], "uint8"), 0.5).shape
         TensorShape([2, 8, 8, 1])
     """
-    x0 = model.to_network(tf.convert_to_tensor(x))
-    t = tf.broadcast_to(tf.cast(t, tf.float32), [x0.shape[0]])
-    alpha, sigma = (tf.reshape(v, [-1] + [1] * (x0.shape.rank - 1)) for v in model.schedule.levels(t))
+    x0 = model.to_network(arguments.examples(x, model.event_shape, model.levels))
+    times = np.asarray(t, np.float32)
+    if times.shape not in ((), (x0.shape[0],)) or not np.all((times >= 0) & (times <= 1)):
+        raise ValueError(f"`t` must be times from 0 to 1, one or [{x0.shape[0]}]; got {t!r}.")
+    t = tf.broadcast_to(tf.constant(times), [x0.shape[0]])
+    alpha, sigma = (beside(level, x0) for level in model.schedule.levels(t))
     return alpha * x0 + sigma * Streams(make_seed(seed), 0, x0.shape[0]).normal(model.event_shape)
 
 
@@ -59,8 +67,8 @@ def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidan
         TensorShape([2, 8, 8, 1])
     """
     x, labels = model._examples(x, labels)
-    if not model.schedule.first < strength <= 1:
-        raise ValueError(f"`strength` must be above {model.schedule.first} and at most 1; got {strength!r}.")
+    if not model.first_time < strength <= 1:
+        raise ValueError(f"`strength` must be above {model.first_time} and at most 1; got {strength!r}.")
     solver = checked_solver(model.solver if solver is None else solver)
     steps, scale = checked_count("steps", steps, 1), model.checked_guidance(guidance)
     return model._to_data(_sdedit(model, x, labels, make_seed(seed), scale, float(strength), steps, solver))

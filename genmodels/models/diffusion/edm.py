@@ -34,6 +34,8 @@ class EDM(Diffusion):
         TensorShape([2, 8, 8, 1])
     """
 
+    title, paper, year = "EDM", "Karras et al., arXiv:2206.00364", 2022
+
     def __init__(
         self, event_shape, *, data_deviation=0.5, sigma_min=0.002, sigma_max=80.0, mean=-1.2, deviation=1.2,
         solver="heun", steps=18, **options,

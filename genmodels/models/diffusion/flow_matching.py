@@ -25,6 +25,8 @@ class FlowMatching(Diffusion):
         TensorShape([5, 2])
     """
 
+    title, paper, year = "Flow matching", "Lipman et al., arXiv:2210.02747", 2022
+
     def __init__(self, event_shape, *, normal_times=False, solver="heun", steps=20, **options):
         super().__init__(
             event_shape, schedule=Straight(normal_times), prediction="velocity", solver=solver, steps=steps, **options

@@ -5,9 +5,36 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from genmodels.models.diffusion.examples import sums
 from genmodels.sampling.solvers import runge_kutta
 
 EXACT = 16  # dimensions up to which the trace is taken whole, by one gradient each
+
+
+def log_prob(model, denoise, x, streams, steps, probes):
+    """log p of the data as given, `[B]` nats; integers are dequantized uniformly, by one draw.
+
+    Args:
+        model: a `Diffusion` model.
+        denoise: `(x, alpha, sigma)` to the estimate of x₀.
+        x: examples in the data's units.
+        streams: random streams of the examples.
+        steps: of the classical Runge–Kutta method.
+        probes: random signs by which the trace is estimated, or None for the whole trace.
+    """
+    if model.levels is not None:
+        x = tf.cast(x, tf.float32) + streams.fold(0).uniform(model.event_shape) - 0.5
+    signs = None
+    if probes is not None:
+        draws = [streams.fold(k + 1).uniform(model.event_shape) for k in range(probes)]
+        signs = tf.sign(tf.stack(draws) - 0.5)
+    # Along the straight line from data to noise, whose equal steps suit data of deviation 1, whatever the schedule.
+    alphas, sigmas = model.schedule.values([max(model.first_time, 1e-3), 1.0])
+    sigmas = np.linspace(*sigmas / (alphas + sigmas), steps + 1)
+    score = ode_log_prob(denoise, model.to_network(x), 1.0 - sigmas, sigmas, signs)
+    if model.levels is not None:
+        score += math.prod(model.event_shape) * math.log(2.0 / (model.levels - 1))  # the network's units a level
+    return score
 
 
 def ode_log_prob(denoise, x0, alphas, sigmas, probes):
@@ -41,7 +68,7 @@ def ode_log_prob(denoise, x0, alphas, sigmas, probes):
 
     _, x, log_det = tf.while_loop(more, step, [0, alphas[0] * x0, tf.zeros([tf.shape(x0)[0]])])
     scale = float(sigmas[-1])
-    log_prior = -0.5 * (_sum((x / scale) ** 2) + dimensions * math.log(2.0 * math.pi * scale**2))
+    log_prior = -0.5 * (sums((x / scale) ** 2) + dimensions * math.log(2.0 * math.pi * scale**2))
     return log_prior + log_det + dimensions * math.log(alphas[0])
 
 
@@ -54,13 +81,9 @@ def estimate_and_trace(function, x, probes):
             flat = tf.reshape(y, [tf.shape(x)[0], math.prod(x.shape[1:])])
             parts = tf.unstack(flat, axis=1)
         else:
-            parts = [_sum(y * probe) for probe in tf.unstack(probes)]
+            parts = [sums(y * probe) for probe in tf.unstack(probes)]
     gradients = [tape.gradient(part, x) for part in parts]
     if probes is None:
         rows = [tf.reshape(g, tf.shape(flat))[:, i] for i, g in enumerate(gradients)]
         return y, tf.add_n(rows)
-    return y, tf.add_n([_sum(g * v) for g, v in zip(gradients, tf.unstack(probes))]) / len(parts)
-
-
-def _sum(values):
-    return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))
+    return y, tf.add_n([sums(g * v) for g, v in zip(gradients, tf.unstack(probes))]) / len(parts)

@@ -27,6 +27,8 @@ class NCSN(Diffusion):
         TensorShape([2, 8, 8, 1])
     """
 
+    title, paper, year = "NCSN", "Song & Ermon, arXiv:1907.05600", 2019
+
     def __init__(self, event_shape, *, sigma_min=0.02, sigma_max=2.0, noise_levels=10, solver="langevin", **options):
         options.setdefault("steps", noise_levels)
         super().__init__(

@@ -86,6 +86,7 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         if self.levels is None and dequantization != "uniform":
             raise ValueError(f"real-valued data need no dequantization; got {dequantization!r} with levels=None.")
         if self.levels is not None:
+            self.scores = {"log_prob": "dequantization bound"}
             self.dequantization = dequantizations.get(dequantization, self.dtype_policy)
             if not self.dequantization.built:
                 self.dequantization.build(shape)

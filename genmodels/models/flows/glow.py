@@ -43,6 +43,8 @@ class Glow(NormalizingFlow):
         TensorShape([4, 8, 8, 1])
     """
 
+    title, paper, year = "Glow", "Kingma & Dhariwal, arXiv:1807.03039", 2018
+
     def __init__(
         self, event_shape, *, levels=256, steps=16, scales=None, width=128, depth=2, transform="affine", logit=None,
         num_classes=None, condition_dim=None, dequantization="uniform", dtype=None, name=None,

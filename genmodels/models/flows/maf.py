@@ -42,6 +42,8 @@ class MAF(NormalizingFlow):
         (TensorShape([5]), TensorShape([3, 2]))
     """
 
+    title, paper, year = "MAF", "Papamakarios et al., arXiv:1705.07057", 2017
+
     def __init__(
         self, event_shape, *, levels=256, layers=5, width=None, depth=2, transform="affine", logit=0.05,
         num_classes=None, condition_dim=None, dequantization="uniform", dtype=None, name=None,
@@ -78,6 +80,8 @@ class IAF(MAF):
         >>> model.log_prob(tf.zeros([5, 2])).shape, model.sample(3).shape
         (TensorShape([5]), TensorShape([3, 2]))
     """
+
+    title, paper, year = "IAF", "Kingma et al., arXiv:1606.04934", 2016
 
     @staticmethod
     def _directed(layer):

@@ -40,6 +40,8 @@ class NICE(NormalizingFlow):
         TensorShape([4, 8, 8, 1])
     """
 
+    title, paper, year = "NICE", "Dinh et al., arXiv:1410.8516", 2014
+
     def __init__(
         self, event_shape, *, levels=256, layers=4, width=1000, depth=5, prior="logistic", num_classes=None,
         condition_dim=None, dequantization="uniform", dtype=None, name=None,

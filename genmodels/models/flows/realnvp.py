@@ -42,6 +42,8 @@ class RealNVP(NormalizingFlow):
         True
     """
 
+    title, paper, year = "RealNVP", "Dinh et al., arXiv:1605.08803", 2016
+
     def __init__(
         self, event_shape, *, levels=256, layers=None, scales=None, width=128, depth=2, logit=0.05, num_classes=None,
         condition_dim=None, dequantization="uniform", dtype=None, name=None,

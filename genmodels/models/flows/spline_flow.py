@@ -49,6 +49,8 @@ class NeuralSplineFlow(NormalizingFlow):
         (TensorShape([5]), TensorShape([3, 2]))
     """
 
+    title, paper, year = "Neural spline flow", "Durkan et al., arXiv:1906.04032", 2019
+
     def __init__(
         self, event_shape, *, levels=256, kind="coupling", layers=8, scales=None, width=128, depth=2, bins=8,
         bound=5.0, logit=1e-6, num_classes=None, condition_dim=None, dequantization="uniform", dtype=None, name=None,

@@ -28,6 +28,8 @@ class ACGAN(GAN):
         TensorShape([2, 8, 8, 1])
     """
 
+    title, paper, year = "ACGAN", "Odena et al., arXiv:1610.09585", 2016
+
     image_normalization = "batch"
     critic_sees_labels = False
 

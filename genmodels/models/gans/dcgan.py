@@ -24,6 +24,8 @@ class DCGAN(GAN):
         TensorShape([2, 28, 28, 1])
     """
 
+    title, paper, year = "DCGAN", "Radford et al., arXiv:1511.06434", 2015
+
     image_normalization = "batch"
 
     def __init__(self, event_shape, *, architecture="dcgan", **options):
@@ -44,6 +46,8 @@ class LSGAN(GAN):
         >>> gm.LSGAN((8, 8, 1), levels=17).sample(2).shape
         TensorShape([2, 8, 8, 1])
     """
+
+    title, paper, year = "LSGAN", "Mao et al., arXiv:1611.04076", 2016
 
     image_normalization = "batch"
 

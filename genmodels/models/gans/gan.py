@@ -59,6 +59,8 @@ class GAN(LatentModel):
         TensorShape([3, 8, 8, 1])
     """
 
+    title, paper, year = "GAN", "Goodfellow et al., arXiv:1406.2661", 2014
+
     image_architecture = "dcgan"  # what "auto" is on images
     image_normalization = None  # of the critic for images
     critic_sees_labels = True  # a family whose critic predicts the label does not show it

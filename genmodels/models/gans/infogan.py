@@ -41,6 +41,8 @@ class InfoGAN(GAN):
         TensorShape([3, 8, 8, 1])
     """
 
+    title, paper, year = "InfoGAN", "Chen et al., arXiv:1606.03657", 2016
+
     image_normalization = "batch"
 
     def __init__(

@@ -26,6 +26,8 @@ class SNGAN(GAN):
         TensorShape([2, 8, 8, 1])
     """
 
+    title, paper, year = "SNGAN", "Miyato et al., arXiv:1802.05957", 2018
+
     image_architecture = "residual"
 
     def __init__(self, event_shape, *, loss="hinge", critic_updates=5, regularizers=(), **options):

@@ -22,6 +22,8 @@ class WGAN(GAN):
         ['critic', 'generator']
     """
 
+    title, paper, year = "WGAN", "Arjovsky et al., arXiv:1701.07875", 2017
+
     image_normalization = "batch"
 
     def __init__(self, event_shape, *, clip=0.01, critic_updates=5, regularizers=(), **options):
@@ -52,6 +54,8 @@ class WGANGP(GAN):
         >>> gm.WGANGP((2,), levels=None).sample(4).shape
         TensorShape([4, 2])
     """
+
+    title, paper, year = "WGAN-GP", "Gulrajani et al., arXiv:1704.00028", 2017
 
     def __init__(self, event_shape, *, penalty=10.0, one_sided=False, critic_updates=5, regularizers=(), **options):
         _refuse_loss(options)
