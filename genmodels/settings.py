@@ -21,6 +21,20 @@ def recorded(cls, self, args, kwargs) -> dict[str, Any]:
     return arguments
 
 
+def constructor_arguments(cls) -> dict[str, Any]:
+    """The arguments of a class's constructor and their defaults, those that it hands on to its bases included."""
+    arguments = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # all but self
+        named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        arguments.update({p.name: p.default for p in named if p.name not in arguments})
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return arguments
+
+
 def serialized(value: Any):
     """A constructor argument as JSON can hold it."""
     if isinstance(value, np.generic):

@@ -31,7 +31,7 @@ MODELS = {
     "pixelcnn": (lambda: gm.PixelCNN((8, 8, 1), levels=17, num_classes=3, **SMALL), IMAGES, LABELS, {}),
     "gated-pixelcnn": (lambda: gm.GatedPixelCNN((8, 8, 1), levels=2, **SMALL), toys.images(levels=2), None, {}),
     "pixelcnn-pp": (
-        lambda: gm.PixelCNNPlusPlus((4, 4, 3), resolutions=2, mixtures=2, dropout=0.0, **SMALL),
+        lambda: gm.PixelCNNPlusPlus((4, 4, 3), resolutions=1, mixtures=2, dropout=0.0, **SMALL),
         RGB,
         None,
         {},
@@ -54,16 +54,16 @@ MODELS = {
     "wgan-gp": (lambda: gm.WGANGP((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
     "sngan": (lambda: gm.SNGAN((8, 8, 1), architecture="dcgan", width=8), GRAY, None, {}),
     "wgan-points": (lambda: gm.WGAN((2,), levels=None, width=8), toys.points(), None, {}),
-    "ddpm": (lambda: gm.DDPM((8, 8, 1), denoiser=unet((8, 8, 1)), steps=3), GRAY, None, {}),
+    "ddpm": (lambda: gm.DDPM((4, 4, 1), denoiser=unet((4, 4, 1)), steps=3), GRAY[:, :4, :4], None, {}),
     "improved-ddpm": (
-        lambda: gm.ImprovedDDPM((8, 8, 1), num_classes=3, denoiser=unet((8, 8, 1), num_classes=3, outputs=2)),
+        lambda: gm.ImprovedDDPM((8, 8, 1), num_classes=3, denoiser=toys.denoiser((8, 8, 1), 3, outputs=2)),
         GRAY,
         LABELS,
         {"solver": "ancestral", "steps": 3},
     ),
     "edm-points": (lambda: gm.EDM((2,), levels=None, width=16, steps=3), toys.points(), None, {}),
     "flow-matching": (
-        lambda: gm.FlowMatching((5, 7, 3), num_classes=3, denoiser=unet((5, 7, 3), multipliers=(1, 1), num_classes=3)),
+        lambda: gm.FlowMatching((5, 7, 3), num_classes=3, denoiser=toys.denoiser((5, 7, 3), 3)),
         toys.images(64, (5, 7, 3), 256),
         LABELS,
         {"guidance": 2.0, "steps": 3},

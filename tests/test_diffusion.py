@@ -260,9 +260,9 @@ def test_samples_have_the_datas_moments():
 
 def test_decoding_an_encoding_returns_the_image():
     train, _ = gm.load_data("digits")
-    model = gm.EDM((8, 8, 1), levels=17, width=16)
-    model.compile(ema=0.99)
-    model.fit(train, steps=150, verbose=0)
+    model = gm.EDM((8, 8, 1), levels=17, denoiser=toys.denoiser((8, 8, 1)))
+    model.compile(keras.optimizers.Adam(2e-3), ema=0.99)
+    model.fit(train, steps=300, verbose=0)
     x = train.examples[:8]
     z = model.encode(x, steps=40)
     back = model.decode(z, steps=40)

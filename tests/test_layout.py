@@ -17,7 +17,7 @@ ALLOWED = {
     "evaluation": {"core", "data", "latent"},
     "export": {"core", "compiling", "files", "layers", "models", "networks", "sampling"},
     "report": {"catalogue", "core", "data", "evaluation", "images", "latent", "plots", "training"},
-    "catalogue": {"core"},
+    "catalogue": {"core", "settings"},
     "networks": {"files", "layers"},
     "layers": {"compiling", "settings"},
     "sampling": {"layers"},

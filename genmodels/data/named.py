@@ -40,6 +40,32 @@ KERAS = {
 }
 
 
+def place(name: str) -> str:
+    """Where a named set lies: "built in", a path that is there, or where one was looked for and none is.
+
+    Args:
+        name: of `data_names()`.
+
+    Returns:
+        Text; a missing file's begins with "missing: ".
+
+    Example:
+        >>> place("digits")
+        'built in'
+    """
+    if name == "binarized_mnist":
+        folder = os.environ.get("GENMODELS_DATA")
+        path = Path(folder or "$GENMODELS_DATA", "binarized_mnist.npz")
+        return str(path) if folder and path.is_file() else f"missing: {path}"
+    if name not in KERAS:
+        return "built in"
+    root = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    found = sorted(root.glob(KERAS[name][1]))
+    if not found:
+        return f"missing: {root / KERAS[name][1]} (downloaded at first use)"
+    return str(found[0] if len(found) == 1 else found[0].parent)
+
+
 def digits(test_fraction: float | None) -> Splits:
     """The 1797 handwritten digits that come with scikit-learn: (8, 8, 1), 17 levels, 10 classes.
 

@@ -1,0 +1,159 @@
+"""`genmodels train`: from data to a trained generator."""
+
+import ast
+import difflib
+import json
+from pathlib import Path
+
+import keras
+import typer
+
+from genmodels import catalogue
+from genmodels.data import load_data
+from genmodels.settings import constructor_arguments
+from genmodels.training.run_directory import write_atomically
+
+SIZE = 32  # pixels of a folder's pictures where none is given
+STEPS = 10_000  # where neither steps nor epochs are given
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+COMMAND = "command.json"  # what `train` was told of the data, for the commands that come after
+OWN = ("event_shape", "levels", "num_classes", "dtype", "name")  # arguments that data and flags decide
+
+
+def train(
+    model: str = typer.Argument(help="Which model, such as vae, ddpm, wgan-gp; `genmodels models` lists them."),
+    data: str = typer.Argument(help="A named set, a folder of pictures, or an .npz file."),
+    run: Path = typer.Option(None, help="Folder of the run, continued if it is there.  [default: runs/MODEL-DATA]"),
+    steps: int = typer.Option(None, help=f"Training steps.  [default: {STEPS}, without --epochs]"),
+    epochs: int = typer.Option(None, help="Passes over the data, in place of --steps."),
+    batch_size: int = typer.Option(64, help="Examples an update."),
+    size: int = typer.Option(None, help=f"Pictures are made this many pixels square.  [default: {SIZE} for a folder]"),
+    channels: int = typer.Option(None, help="1 for gray, 3 for colour.  [default: the set's own; 3 for a folder]"),
+    binarize: str = typer.Option(None, help='"static" or "dynamic": pixels of 0 and 1.'),
+    conditional: bool = typer.Option(False, help="Learn the classes too (the subfolders of a folder)."),
+    flip: bool = typer.Option(False, help="Mirror pictures at random."),
+    seed: int = typer.Option(0, help="Of the weights, the order of the data, and all noise."),
+    precision: str = typer.Option("float32", help="float32, mixed_bfloat16 or mixed_float16."),
+    ema: float = typer.Option(0.999, help="Decay of the average of the weights that is kept and used; 0 for none."),
+    validate: bool = typer.Option(False, help="Evaluate on the test split after every epoch."),
+    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An argument of the model's constructor."),
+):
+    """Trains a model on a named set, a folder of pictures, or an .npz file.
+
+    Ctrl-C keeps the place, and the model as it is: the same command continues, `genmodels sample RUN` draws.
+    """
+    cls = catalogue.model_class(model)
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision must be {', '.join(PRECISIONS)}; got {precision!r}.")
+    if steps is not None and epochs is not None:
+        raise ValueError("give --steps or --epochs, not both.")
+    arguments = parsed_settings(cls, set_)
+    source = {
+        "data": data, "size": SIZE if size is None and Path(data).is_dir() else size, "channels": channels,
+        "binarize": binarize,
+    }  # fmt: skip
+    examples, test = loaded(source)
+    if conditional and examples.labels is None:
+        raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
+    keras.utils.set_random_seed(seed)
+    built = build(cls, examples, arguments, conditional, precision)
+    built.compile(ema=ema or None)
+    run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
+    print(f"{cls.title} of {_thousands(built.count_params())} parameters on {examples!r}; the run is {run}")
+    built.fit(
+        examples.augmented(flip=True) if flip else examples, batch_size=batch_size, epochs=epochs,
+        steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,
+        callbacks=[_Note(run / COMMAND, {"model": catalogue.slug(cls), **source})], run_dir=run, seed=seed,
+    )  # fmt: skip
+    print(f"trained; now: genmodels sample {run}")
+
+
+def build(cls, data, arguments, conditional=False, precision="float32"):
+    """A model for a data set, with further constructor arguments."""
+    try:
+        return cls(
+            data.event_shape, levels=data.levels, dtype=precision, **arguments,
+            **({"num_classes": data.num_classes} if conditional else {}),
+        )  # fmt: skip
+    except TypeError as error:
+        if "multiple values" not in str(error):
+            raise
+        name = str(error).split("'")[-2]
+        raise ValueError(f"{catalogue.slug(cls)} fixes {name!r}: it is what makes it {cls.title}.") from None
+
+
+def parsed_settings(cls, texts) -> dict:
+    """Constructor arguments from `key=value` flags; values are Python's numbers, tuples, True, None, or plain words.
+
+    Example:
+        >>> import genmodels as gm
+        >>> parsed_settings(gm.VAE, ["latent_dim=8", "architecture=mlp"])
+        {'latent_dim': 8, 'architecture': 'mlp'}
+    """
+    for text in texts:
+        if text.partition("=")[0] in OWN:
+            raise ValueError(f"{text!r}: that is decided by the data and by flags of their own, not by --set.")
+    known = [name for name in constructor_arguments(cls) if name not in OWN]
+    return settings_of(texts, known, f"{catalogue.slug(cls)} has the settings")
+
+
+def settings_of(texts, known=None, saying="known are") -> dict:
+    """Values by name from `key=value` flags; a name that is not known is refused with the nearest that is.
+
+    Example:
+        >>> settings_of(["steps=10", "solver=ddim"])
+        {'steps': 10, 'solver': 'ddim'}
+    """
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes KEY=VALUE; got {text!r}.")
+        if known is not None and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise ValueError(f"{saying} {', '.join(known) or 'none'}; got {name!r}{hint}")
+        settings[name] = _literal(value)
+    return settings
+
+
+def loaded(source, validation=False):
+    """Train and test split of what `train` was told of the data."""
+    options = {name: value for name, value in source.items() if name in ("size", "channels", "binarize")}
+    return load_data(source["data"], validation=validation, **{n: v for n, v in options.items() if v is not None})
+
+
+def told(run) -> dict | None:
+    """What `train` was told of a run's data; None where something else trained it."""
+    path = Path(run, COMMAND)
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+class _Note(keras.callbacks.Callback):
+    """Writes into the run's folder what the command was told, once the folder is known to be this run's."""
+
+    def __init__(self, path, record):
+        super().__init__()
+        self.path, self.record = path, record
+
+    def on_train_begin(self, logs=None):
+        """Writes it."""
+        write_atomically(self.path, json.dumps(self.record, indent=2) + "\n")
+
+
+def _literal(text):
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _stem(data):
+    return Path(data).resolve().stem if Path(data).exists() else data
+
+
+def _thousands(number):
+    return f"{number:,}".replace(",", " ")

@@ -1,0 +1,178 @@
+"""The commands on a trained run: draw, rebuild, walk, measure, compare, take away."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from genmodels import evaluation, images, latent, plots
+from genmodels import export as exporting
+from genmodels.arguments import sampling_options
+from genmodels.cli import training
+from genmodels.cli.scripts import classes_of, data_for
+from genmodels.core import LatentModel
+from genmodels.report import write_report
+from genmodels.training.run_directory import load_model, write_atomically
+
+RUN = typer.Argument(help="A run's folder, or a .keras file.")
+DATA = typer.Option(None, help="A named set, a folder, or an .npz file.  [default: what the run was trained on]")
+LABELS = typer.Option("", help="Classes of a conditional model, such as 7 or 0,1,2, taken in turn.")
+SEED = typer.Option(0, help="The same seed gives the same result.")
+FORMATS = ("networks", "h5", "saved-model", "onnx", "litert")
+
+
+def sample(
+    run: Path = RUN,
+    num: int = typer.Option(64, help="How many."),
+    labels: str = LABELS,
+    columns: int = typer.Option(None, help="Samples in a row."),
+    seed: int = SEED,
+    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Such as temperature=0.8, steps=10."),
+    out: Path = typer.Option(Path("samples.png"), help="A .png, or an .npz file of the numbers."),
+):
+    """Draws samples into one picture, or an array."""
+    model = load_model(run)
+    if out.suffix not in (".png", ".npz"):
+        raise ValueError(f"--out must end in .png or .npz; got {out}.")
+    options = training.settings_of(set_, sampling_options(model.generate), f"{type(model).__name__} samples with")
+    if model.condition_dim is not None:
+        raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
+    drawn = model.sample(num, labels=classes_of(model, labels, num), seed=seed, **options).numpy()
+    if out.suffix == ".npz":
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(out, samples=drawn)
+        print(out)
+    else:
+        print(plots.save_samples(out, drawn, levels=model.levels, columns=columns))
+
+
+def reconstruct(
+    run: Path = RUN,
+    data: str = DATA,
+    num: int = typer.Option(32, help="How many test examples."),
+    seed: int = SEED,
+    out: Path = typer.Option(Path("reconstructions.png"), help="The .png to write."),
+):
+    """Encodes test pictures and decodes them again: each stands left of its reconstruction."""
+    model = _pictures(_with_latents(load_model(run), run), run)
+    _, test = _data(model, run, data)
+    chosen = test.take(num, seed=seed)
+    labels = None if model.num_classes is None else chosen.labels
+    if type(model).encode is LatentModel.encode:
+        print(f"a {type(model).__name__} has no encoder: searching for the nearest latents", flush=True)
+        rebuilt = model.decode(latent.project(model, chosen.examples, labels, seed=seed), labels)
+    else:
+        rebuilt = model.reconstruct(chosen.examples, labels)
+    pairs = images.pairs(chosen.examples, rebuilt)
+    print(images.save_grid(out, pairs, levels=model.levels, columns=2 * max(1, round(num**0.5 / 2))))
+
+
+def interpolate(
+    run: Path = RUN,
+    data: str = typer.Option(None, help="Walk between its test pictures; without it, between draws of the prior."),
+    rows: int = typer.Option(8, help="How many walks."),
+    steps: int = typer.Option(10, help="Pictures in a walk, both ends included."),
+    labels: str = LABELS,
+    seed: int = SEED,
+    out: Path = typer.Option(Path("interpolation.png"), help="A .png of strips, or a .gif film."),
+):
+    """Walks between latents: one strip a row, or a film."""
+    model = _pictures(_with_latents(load_model(run), run), run)
+    if out.suffix not in (".png", ".gif"):
+        raise ValueError(f"--out must end in .png or .gif; got {out}.")
+    classes = classes_of(model, labels, rows)
+    if data is None:
+        ends = model.prior(2 * rows, seed)
+        strips = latent.interpolate(model, ends[:rows], ends[rows:], steps=steps, labels=classes)
+    else:
+        if model.num_classes is not None and classes is None:
+            raise ValueError(f"the model has {model.num_classes} classes: name those of the walks with --labels.")
+        ends = _data(model, run, data)[1].take(2 * rows, seed=seed).examples
+        strips = latent.interpolate_examples(
+            model, ends[:rows], ends[rows:], steps=steps, labels=classes, seed=seed
+        )
+    if out.suffix == ".gif":
+        print(images.save_gif(out, strips.numpy().swapaxes(0, 1), levels=model.levels))
+    else:
+        print(images.save_grid(out, strips, levels=model.levels))
+
+
+def evaluate(
+    run: Path = RUN,
+    data: str = DATA,
+    score: str = typer.Option(None, help="Which likelihood, where there are two: elbo or log_prob."),
+    examples: int = typer.Option(None, help="Test examples for the likelihood.  [default: all]"),
+    num: int = typer.Option(256, help="Samples, for their time and their distance to the training data."),
+    seed: int = SEED,
+    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Of the score: num_samples=500, num_times=100."),
+    out: Path = typer.Option(None, help="The .json to write.  [default: evaluation.json in the run's folder]"),
+):
+    """Measures the likelihood with its kind, the time of sampling, and whether samples are copies of training data."""
+    model = load_model(run)
+    train, test = _data(model, run, data)
+    figures = evaluation.summary(
+        model, test, train, score=score, examples=examples, num=num, seed=seed,
+        options=training.settings_of(set_), progress=True,
+    )  # fmt: skip
+    figures = {"model": type(model).__name__, "data": test.name, **figures}
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        print(f"{name:<{width}}  {f'{value:.5g}' if isinstance(value, float) else value}")
+    out = _beside(run, "evaluation.json") if out is None else out
+    write_atomically(out, json.dumps(figures, indent=2) + "\n")
+    print(out)
+
+
+def compare(
+    runs: list[Path] = typer.Argument(help="Folders of runs."),
+    num: int = typer.Option(64, help="Samples of each."),
+    seed: int = SEED,
+    out: Path = typer.Option(Path("report.html"), help="The page to write."),
+):
+    """Sets runs side by side in one HTML page: samples, walks, curves, figures, settings."""
+    print(write_report(runs, out, num=num, seed=seed))
+
+
+def export(
+    run: Path = RUN,
+    format: str = typer.Option("networks", help=f"{', '.join(FORMATS)}: see docs/keras.md."),
+    out: Path = typer.Option(None, help="The folder to write.  [default: export/FORMAT in the run's folder]"),
+):
+    """Takes the model away: its networks as plain Keras files, a SavedModel, ONNX, or LiteRT."""
+    if format not in FORMATS:
+        raise ValueError(f"--format must be {', '.join(FORMATS)}; got {format!r}.")
+    model = load_model(run)
+    out = _beside(run, "export") / format if out is None else out
+    for path in exporting.as_format(model, out, format):
+        print(path)
+
+
+def _with_latents(model, run):
+    if not isinstance(model, LatentModel):
+        raise ValueError(
+            f"expected a model with latents (an autoencoder, a GAN, a flow or a diffusion model); {run} holds a "
+            f"{type(model).__name__}."
+        )
+    return model
+
+
+def _pictures(model, run):
+    if len(model.event_shape) != 3:
+        raise ValueError(f"expected a model of pictures; that in {run} is of shape {model.event_shape}.")
+    return model
+
+
+def _data(model, run, given):
+    """Train and test split: of the source given, or of what the run was trained on."""
+    if given is not None:
+        return data_for(model, given)
+    source = training.told(run) if Path(run).is_dir() else None
+    if source is None:
+        raise ValueError(f"{run} does not say what it was trained on: give --data.")
+    return training.loaded(source)
+
+
+def _beside(run, name):
+    """A path in the run's folder, or in that of a .keras file."""
+    return (run if run.is_dir() else run.parent) / name

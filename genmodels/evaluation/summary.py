@@ -1,0 +1,57 @@
+"""A model's figures on data, each with what kind it is."""
+
+import time
+
+import numpy as np
+
+from genmodels.evaluation.likelihood import log_likelihood
+from genmodels.evaluation.memorisation import memorisation
+
+
+def summary(model, test, train=None, *, score=None, examples=None, num=256, seed=0, options=None, progress=False):
+    """What can be said of a model on a data set, as one flat dictionary.
+
+    Args:
+        model: a generative model.
+        test: a `Dataset` that the model was not trained on.
+        train: the training data, to tell whether samples are copies; None leaves that out.
+        score: which of `model.scores`; None for the first, where there is one.
+        examples: test examples for the likelihood, drawn by the seed; None for all.
+        num: samples for the time of sampling, and the comparison with the training data.
+        seed: of the samples, the examples, and a bound's noise.
+        options: of the score, such as `{"num_samples": 500}`.
+        progress: print a line about every half minute.
+
+    Returns:
+        `parameters`; `likelihood` (its kind), `nats`, `standard_error`, `bits_per_dim` and `examples`, of models with a
+        likelihood; `seconds_per_sample`, with `samples` at once, after a first call that compiles; `copies` and
+        `distance_ratio` where `train` is given, see `memorisation`.
+
+    Raises:
+        ValueError: for a score that the model does not have, and data that do not fit it.
+
+    Example:
+        >>> import genmodels as gm
+        >>> train, test = gm.load_data("digits")
+        >>> model = gm.VAE(train.event_shape, levels=train.levels, latent_dim=2)
+        >>> gm.evaluation.summary(model, test, examples=50, num=8)["likelihood"]
+        'lower bound'
+    """
+    if score is not None and score not in model.scores:
+        offered = ", ".join(model.scores) or "none: it has no likelihood"
+        raise ValueError(f"{type(model).__name__} has the scores {offered}; got {score!r}.")
+    figures = {"parameters": model.count_params()}
+    if model.scores:
+        score = score or next(iter(model.scores))
+        chosen = test if examples is None or examples >= len(test) else test.take(examples, seed=seed)
+        likelihood = log_likelihood(model, chosen, score=score, seed=seed, progress=progress, **(options or {}))
+        figures.update(likelihood=model.scores[score], **likelihood)
+    labels = None if model.condition_dim is None else np.resize(test.labels, (num, model.condition_dim))
+    samples = model.sample(num, labels=labels, seed=seed).numpy()
+    began = time.perf_counter()
+    model.sample(num, labels=labels, seed=seed + 1).numpy()
+    figures.update(seconds_per_sample=(time.perf_counter() - began) / num, samples=num)
+    if train is not None:
+        near = memorisation(samples[: len(test)], train, test)
+        figures.update(copies=near["copies"], distance_ratio=near["ratio"])
+    return figures
