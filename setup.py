@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["genmodels", "genmodels.*"]),
+    entry_points={"console_scripts": ["genmodels = genmodels.cli.main:main"]},
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21,<2.22",

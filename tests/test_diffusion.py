@@ -113,7 +113,7 @@ def expected_bound(schedule, steps):
 def test_the_variational_bound_is_what_it_is_for_a_gaussian(schedule):
     data = np.random.default_rng(2).multivariate_normal(MEAN, COVARIANCE, 4000).astype(np.float32)
     for steps in (10, 200):
-        values = gaussian(schedule).elbo(data, steps=steps).numpy()
+        values = gaussian(schedule).elbo(data, steps=steps, num_times=steps).numpy()
         truth = expected_bound(SCHEDULES[schedule], steps)
         assert values.mean() == pytest.approx(truth, abs=5 * float(values.std()) / math.sqrt(4000) + 1e-3)
         assert truth < -0.5 * math.log(np.linalg.det(2 * np.pi * np.e * COVARIANCE)) + 1e-3  # minus the entropy

@@ -69,6 +69,8 @@ def test_interrupted_run_saves_its_place(tmp_path):
         trained(tmp_path / "a", 20, [Interrupt()])
     _, record = checkpoints.load_latest(tmp_path / "a" / "checkpoints")
     assert record["step"] == 5
+    kept = gm.load_model(tmp_path / "a")  # as it was when it was interrupted
+    np.testing.assert_array_equal(kept.value, trained(tmp_path / "five", 5)[0].value)
     model, _ = trained(tmp_path / "a", 20)
     np.testing.assert_array_equal(model.value, trained(tmp_path / "b", 20)[0].value)
 

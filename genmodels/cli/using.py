@@ -7,12 +7,10 @@ import numpy as np
 import typer
 
 from genmodels import evaluation, images, latent, plots
-from genmodels import export as exporting
 from genmodels.arguments import sampling_options
 from genmodels.cli import training
 from genmodels.cli.scripts import classes_of, data_for
 from genmodels.core import LatentModel
-from genmodels.report import write_report
 from genmodels.training.run_directory import load_model, write_atomically
 
 RUN = typer.Argument(help="A run's folder, or a .keras file.")
@@ -105,7 +103,7 @@ def evaluate(
     examples: int = typer.Option(None, help="Test examples for the likelihood.  [default: all]"),
     num: int = typer.Option(256, help="Samples, for their time and their distance to the training data."),
     seed: int = SEED,
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Of the score: num_samples=500, num_times=100."),
+    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Of the score: num_samples=500."),
     out: Path = typer.Option(None, help="The .json to write.  [default: evaluation.json in the run's folder]"),
 ):
     """Measures the likelihood with its kind, the time of sampling, and whether samples are copies of training data."""
@@ -131,6 +129,8 @@ def compare(
     out: Path = typer.Option(Path("report.html"), help="The page to write."),
 ):
     """Sets runs side by side in one HTML page: samples, walks, curves, figures, settings."""
+    from genmodels.report import write_report
+
     print(write_report(runs, out, num=num, seed=seed))
 
 
@@ -140,6 +140,8 @@ def export(
     out: Path = typer.Option(None, help="The folder to write.  [default: export/FORMAT in the run's folder]"),
 ):
     """Takes the model away: its networks as plain Keras files, a SavedModel, ONNX, or LiteRT."""
+    from genmodels import export as exporting
+
     if format not in FORMATS:
         raise ValueError(f"--format must be {', '.join(FORMATS)}; got {format!r}.")
     model = load_model(run)

@@ -342,6 +342,7 @@ class Trainer:
         # A callback that interrupts inside the end of an epoch leaves half of it undone: the last checkpoint stands.
         if len(self.rows) == int(self.step) // self.per_epoch:
             self._checkpoint()
+            self.run.save_model(self.model)  # as it is: to look at, and to stay with
         self.progress.note(f"interrupted; run the same again to continue {self.run.path} at step {self.saved_step}")
 
     def _finish(self):

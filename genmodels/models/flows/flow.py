@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -53,6 +54,8 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         (TensorShape([5]), TensorShape([3, 2]))
     """
 
+    scores: ClassVar = {"log_prob": "exact; of pixels a dequantization bound"}
+
     def __init__(
         self, event_shape, bijection, *, levels=256, num_classes=None, condition_dim=None, prior="normal",
         dequantization="uniform", dtype=None, name=None,
@@ -83,10 +86,10 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         self.bijection = bijection
         self.latent_shape = (self.dimensions,)
         self.dequantization = None
+        self.scores = {"log_prob": "exact" if self.levels is None else "dequantization bound"}
         if self.levels is None and dequantization != "uniform":
             raise ValueError(f"real-valued data need no dequantization; got {dequantization!r} with levels=None.")
         if self.levels is not None:
-            self.scores = {"log_prob": "dequantization bound"}
             self.dequantization = dequantizations.get(dequantization, self.dtype_policy)
             if not self.dequantization.built:
                 self.dequantization.build(shape)

@@ -1,0 +1,5 @@
+"""`python -m genmodels`: the command."""
+
+from genmodels.cli.main import main
+
+main()

@@ -1,0 +1,217 @@
+"""The command `genmodels`: every subcommand on a tiny run of each family, and what it says of wrong inputs."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import toys
+from PIL import Image
+
+from genmodels import catalogue, cli
+from genmodels.cli import main, training
+
+STEPS = ("--steps", 3, "--batch-size", 16)
+FAMILIES = {
+    "vae": ("--set", "architecture=mlp", "--set", "latent_dim=2", "--conditional"),
+    "gated-pixelcnn": ("--set", "filters=8", "--set", "blocks=1"),
+    "nice": ("--set", "width=8", "--set", "depth=1"),
+    "wgan-gp": ("--set", "architecture=mlp", "--set", "width=8"),
+    "ddpm": ("--set", "denoiser=DENOISER"),
+}
+LATENT = [name for name in FAMILIES if name != "gated-pixelcnn"]
+
+
+def command(*arguments):
+    """Exit code, standard output, standard error of the command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    before, sys.argv = sys.argv, ["genmodels", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main.main()
+    except SystemExit as leave:
+        return leave.code or 0, out.getvalue(), err.getvalue()
+    finally:
+        sys.argv = before
+    raise AssertionError("the command must end by SystemExit")
+
+
+def done(*arguments):
+    """Standard output of a command that must succeed."""
+    code, out, err = command(*arguments)
+    assert code == 0, (arguments, err)
+    return out
+
+
+def refused(*arguments):
+    """The one line of a command that must be refused."""
+    code, _, err = command(*arguments)
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2 and len(lines) == 1 and "Traceback" not in err, (arguments, code, err)
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A tiny run of each family on the digits."""
+    folder = tmp_path_factory.mktemp("runs")
+    toys.denoiser((8, 8, 1)).save(folder / "denoiser.keras")
+    for name, settings in FAMILIES.items():
+        settings = [text.replace("DENOISER", str(folder / "denoiser.keras")) for text in settings]
+        out = done("train", name, "digits", "--run", folder / name, *STEPS, *settings)
+        assert f"genmodels sample {folder / name}" in out
+    (folder / "denoiser.keras").unlink()  # a run needs no file but its own
+    return folder
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_samples_of_each_family(runs, name, tmp_path):
+    out = done("sample", runs / name, "--num", 4, "--seed", 3, "--out", tmp_path / "a.png")
+    assert out.strip() == str(tmp_path / "a.png") and Image.open(tmp_path / "a.png").size == (134, 134)
+    done("sample", runs / name, "--num", 4, "--seed", 3, "--out", tmp_path / "a.npz")
+    assert np.load(tmp_path / "a.npz")["samples"].shape == (4, 8, 8, 1)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_figures_of_each_family(runs, name):
+    options = {"ddpm": ("--set", "num_times=2")}.get(name, ())
+    out = done("evaluate", runs / name, "--examples", 20, "--num", 8, *options)
+    figures = json.loads((runs / name / "evaluation.json").read_text())
+    model = catalogue.model_class(name)
+    assert figures["model"] == model.__name__ and figures["data"] == "digits" and "copies" in out
+    assert ("likelihood" in figures) == bool(model.scores)
+    if model.scores:
+        assert figures["examples"] == 20 and figures["likelihood"] in out
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_walks_and_reconstructions(runs, name, tmp_path):
+    labels = ("--labels", "0,1") if name == "vae" else ()
+    done("interpolate", runs / name, "--rows", 2, "--steps", 3, *labels, "--out", tmp_path / "walk.gif")
+    assert Image.open(tmp_path / "walk.gif").n_frames == 3
+    small = ("--rows", 2, "--steps", 3, *labels)
+    done("interpolate", runs / name, "--data", "digits", *small, "--out", tmp_path / "w.png")
+    done("reconstruct", runs / name, "--num", 4, "--out", tmp_path / "r.png")
+    assert Image.open(tmp_path / "w.png").size[0] > 100 and Image.open(tmp_path / "r.png").size[0] > 100
+
+
+def test_what_a_family_lacks_is_said(runs, tmp_path):
+    for name in ("reconstruct", "interpolate"):
+        said = refused(name, runs / "gated-pixelcnn", "--out", tmp_path / "x.png")
+        assert "GatedPixelCNN" in said and "flow" in said
+    assert "elbo" in refused("evaluate", runs / "nice", "--score", "elbo")
+    assert "none" in refused("evaluate", runs / "wgan-gp", "--score", "elbo")
+    assert "causal" in refused("export", runs / "gated-pixelcnn").lower()
+
+
+def test_runs_are_compared(runs, tmp_path):
+    out = done("compare", runs / "vae", runs / "gated-pixelcnn", "--num", 4, "--out", tmp_path / "report.html")
+    assert out.strip() == str(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Gated PixelCNN" in page and "VAE" in page
+
+
+def test_networks_are_taken_away(runs, tmp_path):
+    out = done("export", runs / "vae", "--out", tmp_path / "networks").split()
+    assert sorted(path.rsplit("/", 1)[1] for path in out) == ["decoder.keras", "encoder.keras"]
+
+
+def test_a_run_goes_on_and_another_is_refused(runs):
+    again = ("train", "nice", "digits", "--run", runs / "nice", *FAMILIES["nice"], "--batch-size", 16)
+    assert "nothing left to train" in done(*again, "--steps", 3)
+    done(*again, "--steps", 5)
+    assert json.loads((runs / "nice" / "metrics.json").read_text())["step"] == 5
+    assert "seed" in refused(*again, "--steps", 5, "--seed", 1)
+
+
+def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        (tmp_path / "cats").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(tmp_path / "cats" / f"{i}.png")
+    small = ("--set", "architecture=mlp", "--set", "latent_dim=2", *STEPS)
+    done("train", "vae", "cats", "--size", 8, "--flip", *small)
+    done("sample", "runs/vae-cats", "--num", 4)
+    assert Image.open("samples.png").mode == "RGB"
+    assert training.told("runs/vae-cats") == {
+        "model": "vae", "data": "cats", "size": 8, "channels": None, "binarize": None
+    }  # fmt: skip
+    assert "subfolders" in refused("train", "vae", "cats", "--conditional", "--run", "runs/other", *small)
+    done("evaluate", "runs/vae-cats", "--num", 2)
+
+
+def test_points(tmp_path):
+    run = tmp_path / "moons"
+    done("train", "neural-spline-flow", "two_moons", "--run", run, *STEPS, "--set", "layers=2", "--set", "width=8")
+    done("sample", run, "--num", 10, "--out", tmp_path / "points.png")
+    assert "pictures" in refused("interpolate", run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "vea", "digits"), ["'vae'"]),
+        (("train", "vae", "digit"), ["'digits'"]),
+        (("train", "vae", "nowhere/pictures"), ["nowhere/pictures"]),
+        (("train", "vae", "digits", "--set", "latent_dims=3"), ["latent_dims", "'latent_dim'"]),
+        (("train", "vae", "digits", "--set", "latent_dim"), ["KEY=VALUE"]),
+        (("train", "vae", "digits", "--set", "levels=3"), ["levels", "data"]),
+        (("train", "vae", "digits", "--set", "latent_dim=x"), ["latent_dim", "'x'"]),
+        (("train", "ddpm", "digits", "--set", "prediction=v"), ["prediction", "DDPM"]),
+        (("train", "vae", "digits", "--precision", "float8"), ["float8", "mixed_bfloat16"]),
+        (("train", "vae", "digits", "--steps", 3, "--epochs", 1), ["--steps", "--epochs"]),
+        (("train", "vae", "digits", "--steps", 0), ["steps"]),
+        (("train", "vae", "two_moons", "--conditional"), ["--conditional"]),
+        (("sample", "nowhere"), ["nowhere", "model.keras"]),
+        (("export", "nowhere", "--format", "zip"), ["zip", "onnx"]),
+        (("compare", "nowhere"), ["nowhere"]),
+    ],
+)
+def test_wrong_inputs_are_told_in_one_line(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = refused(*arguments)
+    assert all(word in said for word in words), said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_wrong_inputs_on_a_run(runs, tmp_path):
+    for arguments, word in (
+        (("--labels", "11"), "from 0 to 9"), (("--labels", "a"), "0,1,2"), (("--num", 0), "num"),
+        (("--set", "tempreature=1"), "'temperature'"), (("--out", "samples.jpg"), ".png"),
+    ):  # fmt: skip
+        assert word in refused("sample", runs / "vae", *arguments), arguments
+    assert "--data" in refused("evaluate", runs / "vae" / "model.keras")
+    assert "takes examples" in refused("evaluate", runs / "vae", "--data", "two_moons")
+
+
+def test_every_command_has_help():
+    for name in ("models", "data", "train", "sample", "reconstruct", "interpolate", "evaluate", "compare", "export"):
+        assert "Usage" in done(name, "--help")
+    assert "wgan-gp" in done("models") and "Gulrajani" in done("models")
+    assert "built in" in done("data")
+
+
+def test_every_model_has_a_name_of_its_own():
+    names = list(catalogue.models())
+    assert len(names) == len(set(names)) >= 25
+    for name in names:
+        assert catalogue.model_class(name.upper().replace("-", "_")) is catalogue.models()[name]
+        assert training.parsed_settings(catalogue.models()[name], []) == {}
+
+
+def test_data_are_brought_to_the_models_form():
+    import genmodels as gm
+
+    bits = cli.data_for(gm.VAE((8, 8, 1), levels=2, latent_dim=2), "digits")[1]
+    assert bits.levels == 2 and set(np.unique(bits.examples)) == {0, 1}
+
+
+def test_debug_shows_where_and_a_process_ends_with_the_code(tmp_path):
+    arguments = [sys.executable, "-m", "genmodels", "--debug", "sample", tmp_path / "nowhere"]
+    ended = subprocess.run(arguments, capture_output=True, text=True)
+    assert ended.returncode == 1 and "Traceback" in ended.stderr and "nowhere" in ended.stderr
