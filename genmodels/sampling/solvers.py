@@ -11,6 +11,7 @@ which is EDM's ODE where α = 1, flow matching's where α + σ = 1, and finite w
 Signature: `solver(denoiser, x, alphas, sigmas, streams, **options)`: `denoiser(x, alpha, sigma)` gives D for scalars α
 and σ, x `[B, …]` is noise of the first level, alphas and sigmas are NumPy arrays `[N + 1]` of the levels from the first
 to the last, and streams are the random streams of the examples. The result is x at the last level, in the type of x.
+Of a solver's arguments its docstring names the options alone.
 All numbers of a step but x and D are known beforehand: they are computed in float64 (`tables`), and the loop is one
 `tf.while_loop`.
 """
@@ -47,12 +48,7 @@ def ddim(denoiser, x, alphas, sigmas, streams: Streams, *, eta=0.0):
 
     η = 0 follows the ODE in steps of first order, η = 1 is the ancestral sampler with the smaller variance.
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: random streams of the examples; used where η > 0.
+    Options:
         eta: η, from 0 to 1.
 
     Example:
@@ -73,12 +69,7 @@ def ddim(denoiser, x, alphas, sigmas, streams: Streams, *, eta=0.0):
 def ancestral(denoiser, x, alphas, sigmas, streams: Streams, *, variance="small"):
     """DDPM's sampler: draws from q(x' | x, x₀ = D) (Ho et al. 2020, algorithm 2); no noise in the last step.
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: random streams of the examples.
+    Options:
         variance: "small" for the posterior's, "large" for β, or "learned": the denoiser gives a pair, whose second is
             the place in log-variance between the two, from 0 to 1 (Nichol & Dhariwal 2021).
 
@@ -108,26 +99,12 @@ def ancestral(denoiser, x, alphas, sigmas, streams: Streams, *, variance="small"
 
 def dpmpp_2m(denoiser, x, alphas, sigmas, streams: Streams = None):
     """DPM-Solver++(2M): second order in λ = log(α / σ), from the last two estimates (Lu et al. 2022, arXiv:2211.01095).
-
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: not used.
     """
     return _dpmpp(denoiser, x, alphas, sigmas, order=2)
 
 
 def dpmpp_3m(denoiser, x, alphas, sigmas, streams: Streams = None):
     """DPM-Solver++(3M): third order in λ = log(α / σ), from the last three estimates (Lu et al. 2022).
-
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: not used.
     """
     return _dpmpp(denoiser, x, alphas, sigmas, order=3)
 
@@ -138,12 +115,7 @@ def ipndm(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=4):
     Of the stated order where the steps of ς are equal; on other spacings its weights are not the exact ones, and with
     few steps it is among the best all the same. The first steps are of lower orders.
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: not used.
+    Options:
         order: from 1 to 4.
     """
     if order not in tables.ADAMS_BASHFORTH:
@@ -164,12 +136,7 @@ def ipndm(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=4):
 def unipc(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=3):
     """UniPC with B₂(h): predicts, and corrects by the next step's own estimate (Zhao et al. 2023, arXiv:2302.04867).
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: not used.
+    Options:
         order: of the predictor, from 1 to 3; the corrector adds one.
     """
     if order not in (1, 2, 3):
@@ -223,12 +190,7 @@ def inverted_ddim(denoiser, x, alphas, sigmas, *, iterations=3):
 def euler(denoiser, x, alphas, sigmas, streams: Streams = None, *, churn=0.0, noise=1.0):
     """EDM's sampler of first order (Karras et al. 2022, algorithm 2 without correction); without churn it is `ddim`.
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: random streams of the examples; used where there is churn.
+    Options:
         churn: S_churn: how much noise is added anew, shared by the steps.
         noise: S_noise, deviation of the added noise.
     """
@@ -238,12 +200,7 @@ def euler(denoiser, x, alphas, sigmas, streams: Streams = None, *, churn=0.0, no
 def heun(denoiser, x, alphas, sigmas, streams: Streams = None, *, churn=0.0, noise=1.0):
     """EDM's sampler of second order (Karras et al. 2022, algorithm 2): two evaluations a step, one in a step to σ = 0.
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: random streams of the examples; used where there is churn.
+    Options:
         churn: S_churn: how much noise is added anew, shared by the steps.
         noise: S_noise, deviation of the added noise.
     """
@@ -253,12 +210,7 @@ def heun(denoiser, x, alphas, sigmas, streams: Streams = None, *, churn=0.0, noi
 def rk4(denoiser, x, alphas, sigmas, streams: Streams = None):
     """The classical Runge–Kutta method: fourth order, four evaluations a step; a last step to σ = 0 takes the estimate.
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀, at levels between those given, too.
-        x: noise of the first level, `[B, …]`, or data of it: levels may rise.
-        alphas: α of the levels, `[N + 1]`.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: not used.
+    It asks the denoiser at levels between those given, too. Levels may rise: x is then data, and noise comes out.
     """
     a, s, a_next, s_next = tables.pairs(alphas, sigmas)
     smooth = len(a) - int(s_next[-1] == 0)
@@ -308,14 +260,9 @@ def langevin(denoiser, x, alphas, sigmas, streams: Streams, *, inner=100, step=0
 
         x ← x + step/2 · σ² ∇ log p(x) + √step σ ξ
 
-    The paper's step of 2e-5 (σ / 0.01)² is step = 0.2.
+    The paper's step of 2e-5 (σ / 0.01)² is step = 0.2. Nothing is drawn at the last level.
 
-    Args:
-        denoiser: `(x, alpha, sigma)` to the estimate of x₀.
-        x: noise of the first level, `[B, …]`.
-        alphas: α of the levels, `[N + 1]`; of the last level nothing is drawn.
-        sigmas: σ of the levels, `[N + 1]`.
-        streams: random streams of the examples.
+    Options:
         inner: steps a level.
         step: size of a step, in units of σ².
     """
