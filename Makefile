@@ -7,13 +7,21 @@ PY := $(VENV)/bin/python
 # Without a GPU, TensorFlow reports at length that it found none.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lint clean
+CHROMIUM ?= chromium
+
+.PHONY: demo test browser-test lint clean
 
 demo: $(VENV)/.installed
 	$(PY) recipes/vae_digits.py
 
 test: $(VENV)/.installed lint
 	$(PY) -m pytest -n 2 --dist loadfile
+
+# What a browser shows of the pages that genmodels writes.
+browser-test: $(VENV)/.installed
+	@command -v $(CHROMIUM) > /dev/null || { \
+		echo "browser-test needs Chromium and found no '$(CHROMIUM)'; install it, or say CHROMIUM=…" >&2; exit 1; }
+	CHROMIUM=$(CHROMIUM) $(PY) -m pytest tests/browser
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff check .

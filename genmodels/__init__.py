@@ -1,6 +1,19 @@
 """genmodels: generative models in Keras under one training harness."""
 
-from genmodels import cli, data, evaluation, images, latent, layers, likelihoods, networks, plots, sampling
+from genmodels import (
+    catalogue,
+    cli,
+    data,
+    evaluation,
+    images,
+    latent,
+    layers,
+    likelihoods,
+    networks,
+    plots,
+    report,
+    sampling,
+)
 from genmodels.core import Batch, GenerativeModel, LatentModel, LikelihoodModel, Objective
 from genmodels.data import Dataset, load_data
 from genmodels.images import save_gif, save_grid
@@ -49,6 +62,7 @@ __all__ = [
     "PixelCNNPlusPlus",
     "PixelRNN",
     "RealNVP",
+    "catalogue",
     "cli",
     "data",
     "diffusion",
@@ -65,6 +79,7 @@ __all__ = [
     "load_model",
     "networks",
     "plots",
+    "report",
     "sampling",
     "save_gif",
     "save_grid",

@@ -107,6 +107,32 @@ class GenerativeModel(keras.Model):
         """The paper's optimizer of each objective; Adam with its own defaults where a family says nothing."""
         return {objective.name: keras.optimizers.Adam() for objective in self.objectives()}
 
+    def feature_network(self, *, label: int | None = None, **options) -> keras.Model:
+        """The network whose features stand for an example, of the model's own layers.
+
+        `genmodels.evaluation.encoder_for` gives a copy, with the averaged weights.
+
+        Args:
+            label: class that a conditional network is shown; None for no class, a vector of zeros.
+            **options: what the family offers.
+
+        Returns:
+            A `keras.Model` from examples in the data's units, `[B, *event_shape]`, to features `[B, F]`, float32.
+
+        Raises:
+            ValueError: for a family that has no such network.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no network with features of a whole example; VAEs, GANs and diffusion models "
+            "have one."
+        )
+
+    @property
+    def parameters(self) -> int:
+        """How many trainable numbers the players have; averages and statistics do not count."""
+        trained = {id(v): v for objective in self.objectives() for v in objective.network.trainable_variables}
+        return sum(int(np.prod(v.shape)) for v in trained.values())
+
     # ------------------------------------------------------------------ training
 
     def compile(self, optimizer=None, *, ema=None, clipnorm=None, accumulate=1, jit_compile=False):
@@ -124,6 +150,7 @@ class GenerativeModel(keras.Model):
         Raises:
             ValueError: for values out of range and for optimizers that name no objective.
         """
+        from genmodels.training import optimizers
         from genmodels.training.averaging import WeightAverage
 
         if ema is not None and not 0 < ema < 1:
@@ -135,7 +162,7 @@ class GenerativeModel(keras.Model):
             self.average.rest()
             self._tracker.untrack(self.average)  # Keras keeps a layer whose attribute is overwritten
             self.average = None
-        self.optimizers = self._optimizers(optimizer)
+        self.optimizers = optimizers.built(self, optimizer)
         # Keras callbacks that schedule the learning rate look for `optimizer`; a game has no single one.
         self.optimizer = next(iter(self.optimizers.values())) if len(self.optimizers) == 1 else None
         self.average = None if ema is None else WeightAverage(self._float_weights(), ema)
@@ -318,33 +345,6 @@ class GenerativeModel(keras.Model):
         optimizers = {n: keras.saving.deserialize_keras_object(o) for n, o in settings.pop("optimizer").items()}
         self.compile(optimizers, **settings)
 
-    def _optimizers(self, given):
-        """One built optimizer an objective, from what `compile` was given."""
-        objectives = {objective.name: objective for objective in self.objectives()}
-        if given is None:
-            given = self.default_optimizers()
-        if not isinstance(given, dict):
-            given = {name: given if len(objectives) == 1 else _copied(given) for name in objectives}
-        if set(given) != set(objectives):
-            raise ValueError(
-                f"`optimizer` must name each objective of {type(self).__name__}: expected {sorted(objectives)}, "
-                f"got {sorted(given)}."
-            )
-        built = {}
-        for name, objective in objectives.items():
-            optimizer = keras.optimizers.get(given[name])
-            if self.dtype_policy.compute_dtype == "float16" and not _scales(optimizer):
-                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-            rate = optimizer.learning_rate
-            if float(rate) < 0:
-                raise ValueError(f"the learning rate of {name!r} must not be negative; got {float(rate):g}.")
-            if any(optimizer is other for other in built.values()):
-                raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
-            if not optimizer.built:
-                optimizer.build(objective.network.trainable_variables)
-            built[name] = optimizer
-        return built
-
     def _float_weights(self):
         own = [] if self.average is None else self.average.weights
         held = {id(v) for v in own}
@@ -391,13 +391,3 @@ class LatentModel(GenerativeModel):
     def reconstruct(self, x, labels=None) -> tf.Tensor:
         """`decode(encode(x))`, `[B, *event_shape]` float32 in the data's units."""
         return self.decode(self.encode(x, labels), labels)
-
-
-def _scales(optimizer) -> bool:
-    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-
-
-def _copied(optimizer):
-    """A new optimizer of the same settings."""
-    optimizer = keras.optimizers.get(optimizer)
-    return type(optimizer).from_config(optimizer.get_config())

@@ -9,13 +9,26 @@ The last layer is always float32, so that losses are computed in float32 under m
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 
-__all__ = ["check", "conv_decoder", "conv_encoder", "decoder", "encoder", "mlp"]
+from genmodels import files
+
+__all__ = ["check", "conv_decoder", "conv_encoder", "decoder", "encoder", "given", "mlp", "on_backbone"]
 
 ACTIVATION = "silu"
 FILTERS = (32, 64, 64, 64, 64)  # channels of the default stages, largest image first
+
+# Factor and offset of each channel, from 0 … 255, as the networks of keras.applications were trained; "caffe" has the
+# colours in the order blue, green, red. Means and deviations of ImageNet.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PREPROCESSING = {
+    "none": (1.0, 0.0),
+    "tf": (1 / 127.5, -1.0),
+    "torch": ([1 / (255 * d) for d in DEVIATION], [-m / d for m, d in zip(MEAN, DEVIATION)]),
+    "caffe": (1.0, [-103.939, -116.779, -123.68]),
+}
 
 
 def mlp(
@@ -200,6 +213,92 @@ def decoder(latent_dim, output_shape, architecture="auto", **options) -> keras.M
     return conv_decoder(latent_dim, output_shape, filters=FILTERS[: _halvings(output_shape)][::-1], **options)
 
 
+def on_backbone(
+    backbone: keras.Model,
+    event_shape: Sequence[int],
+    outputs: int,
+    *,
+    preprocessing: str = "none",
+    value_range: Sequence[float] = (-1.0, 1.0),
+    trainable: bool = False,
+    num_classes: int | None = None,
+    name: str = "encoder",
+) -> keras.Model:
+    """A network of `keras.applications`, or another that takes images, as an encoder of images to a vector.
+
+    The image is resized to the backbone's own size where that is fixed (bilinearly, antialiased where it shrinks; the
+    ratio of the sides is not kept), a single channel is repeated where the backbone takes three, features are averaged
+    over the pixels, and a dense layer gives the output. XLA cannot compile the antialiased resizing.
+
+    Args:
+        backbone: a Keras model from images `[B, h, w, C]` to features `[B, h', w', F]` or `[B, F]`, such as
+            `keras.applications.MobileNetV2(include_top=False, input_shape=(32, 32, 3))`. It becomes a part of the
+            encoder, and its `trainable` is set.
+        event_shape: `(height, width, channels)` of the images.
+        outputs: length of the output vector.
+        preprocessing: what the backbone expects: "none" for 0 … 255 (MobileNetV3, EfficientNet and ConvNeXt scale
+            inside), "tf" for -1 … 1 (MobileNet, MobileNetV2, Inception, Xception, ResNet V2), "torch" for ImageNet's
+            mean 0 and deviation 1 (DenseNet), "caffe" for blue, green, red less their means (VGG, ResNet).
+        value_range: black and white as the encoder is given them; models give theirs -1 and 1.
+        trainable: whether the backbone is trained too; a frozen one also keeps its batch norm's averages.
+        num_classes: with a number, the network takes a one-hot label as second input.
+        name: name of the network.
+
+    Returns:
+        A `keras.Model` from `[B, H, W, C]` (and `[B, num_classes]`) to `[B, outputs]`, float32.
+
+    Raises:
+        ValueError: for a backbone that is not one, channels that do not go together, or unknown preprocessing.
+
+    Example:
+        >>> backbone = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+        >>> on_backbone(backbone, (28, 28, 1), 64, preprocessing="tf").output_shape
+        (None, 64)
+    """
+    layers = keras.layers
+    height, width, channels = _checked_backbone(backbone, event_shape, preprocessing)
+    low, high = value_range
+    if not low < high:
+        raise ValueError(f"`value_range` must be two numbers, black and then white; got {value_range!r}.")
+    x = image = keras.Input(tuple(event_shape))
+    wanted = (height or event_shape[0], width or event_shape[1])
+    if wanted != tuple(event_shape[:2]):
+        shrinks = wanted[0] < event_shape[0] or wanted[1] < event_shape[1]
+        x = layers.Resizing(*wanted, antialias=shrinks, dtype="float32")(x)
+    x = layers.Rescaling(255.0 / (high - low), -255.0 * low / (high - low), dtype="float32")(x)
+    if event_shape[-1] != channels:
+        x = layers.Concatenate(dtype="float32")([x] * channels)
+    if preprocessing == "caffe":
+        x = keras.ops.flip(x, axis=-1)
+    x = layers.Rescaling(*PREPROCESSING[preprocessing], dtype="float32")(x)
+    backbone.trainable = trainable
+    x = backbone(x)
+    x = layers.GlobalAveragePooling2D(dtype="float32")(x) if len(x.shape) == 4 else x
+    x, inputs = _join_label(x, image, num_classes, "float32")
+    return keras.Model(inputs, layers.Dense(outputs, dtype="float32")(x), name=name)
+
+
+def given(role, network):
+    """A network given as a constructor argument: itself, or what a `.keras` or `.h5` file holds.
+
+    Args:
+        role: the constructor argument, for the message.
+        network: a Keras model, the path of its file (`str` or `Path`), or None.
+
+    Returns:
+        The model, or None.
+
+    Raises:
+        ValueError: for a file that `genmodels.files.load_network` refuses.
+    """
+    if not isinstance(network, str | Path):
+        return network
+    try:
+        return files.load_network(network)
+    except ValueError as error:
+        raise ValueError(f"`{role}`: {error}") from None
+
+
 def check(role, network, input_shapes, output_shape) -> None:
     """Checks a user's network against the shapes that a model needs.
 
@@ -210,15 +309,21 @@ def check(role, network, input_shapes, output_shape) -> None:
         output_shape: shape of its output, without the batch axis.
 
     Raises:
-        ValueError: when it is no Keras model or a shape differs; both shapes are named.
+        ValueError: when it is no Keras model, or a shape differs, both of which are named, or it takes integers.
     """
-    if not isinstance(network, keras.Model) or not network.built:
-        raise ValueError(f"`{role}` must be a keras.Model with known shapes (functional, or built); got {network!r}.")
     wanted = [tuple(shape) for shape in input_shapes]
+    if not isinstance(network, keras.Model) or not network.built:
+        raise ValueError(
+            f"`{role}` must be a keras.Model with known shapes (functional, or built); got {network!r}. It must take "
+            f"inputs of shapes {wanted} and give outputs of shape {tuple(output_shape)} (without the batch axis)."
+        )
     inputs = [keras.KerasTensor((None, *shape)) for shape in wanted]
-    given = [tuple(x.shape[1:]) for x in getattr(network, "inputs", None) or inputs]
-    if len(given) != len(wanted) or any(not _fits(g, w) for g, w in zip(given, wanted)):
-        raise ValueError(f"`{role}` must take inputs of shapes {wanted} (without the batch axis); it takes {given}.")
+    taken = [tuple(x.shape[1:]) for x in getattr(network, "inputs", None) or inputs]
+    if len(taken) != len(wanted) or any(not _fits(t, w) for t, w in zip(taken, wanted)):
+        raise ValueError(f"`{role}` must take inputs of shapes {wanted} (without the batch axis); it takes {taken}.")
+    kinds = sorted({x.dtype for x in getattr(network, "inputs", None) or () if "float" not in x.dtype})
+    if kinds:  # Keras would round the numbers between -1 and 1 to 0
+        raise ValueError(f"`{role}` must take real numbers (float32 inputs); it takes {', '.join(kinds)}.")
     try:
         outputs = network.compute_output_spec(inputs if len(inputs) > 1 else inputs[0])
     except Exception as error:  # of a subclassed network, which does not say what it takes
@@ -230,6 +335,23 @@ def check(role, network, input_shapes, output_shape) -> None:
 
 def _fits(given, wanted):
     return len(given) == len(wanted) and all(g in (None, w) for g, w in zip(given, wanted))
+
+
+def _checked_backbone(backbone, event_shape, preprocessing):
+    """Height, width and channels that the backbone takes; sides are None where it takes any."""
+    if preprocessing not in PREPROCESSING:
+        raise ValueError(f"`preprocessing` must be one of {', '.join(PREPROCESSING)}; got {preprocessing!r}.")
+    inputs = getattr(backbone, "inputs", None) or ()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(backbone.output_shape) not in (2, 4):
+        raise ValueError(f"`backbone` must be a Keras model of one image to features; got {backbone!r}.")
+    height, width, channels = inputs[0].shape[1:]
+    fits = channels == 3 or (channels is not None and preprocessing == "none")
+    if len(event_shape) != 3 or event_shape[-1] not in (1, channels) or not fits:
+        raise ValueError(
+            f"`backbone` takes {channels} channels with preprocessing {preprocessing!r}, which is of 3 but for "
+            f'"none"; the data have shape {tuple(event_shape)}, and must be images of as many channels, or one.'
+        )
+    return height, width, channels
 
 
 def _architecture(architecture, event_shape):

@@ -65,7 +65,7 @@ def main(
                 f"{result['seconds']:.0f} seconds",
                 flush=True,
             )
-            columns[f"{name.replace('_', ' ')}, {kind}\nNLL {result['nll']:.3f}, KL {result['kl']:.3f}"] = {
+            columns[f"{name.replace('_', ' ')}\n{kind}\nNLL {result['nll']:.3f}, KL {result['kl']:.3f}"] = {
                 "data": test.examples,
                 "samples": model.sample(len(test), seed=seed).numpy(),
                 "model's density": functools.partial(model.log_prob, steps=16),

@@ -24,15 +24,13 @@ def main(
 ):
     """Completes the lower part of test pictures: each row shows one, its known part, and completions."""
     model = gm.load_model(run)
-    if not isinstance(model, gm.AutoregressiveModel):
+    if not hasattr(model, "complete"):
         raise ValueError(
             f"expected an autoregressive model, which completes pictures; {run} is a {type(model).__name__}."
         )
     if not 0 <= known <= 1:
         raise ValueError(f"--known must be from 0 to 1; got {known}.")
-    # A folder's pictures come in the size that the model was trained on.
-    shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if Path(data).is_dir() else {}
-    chosen = gm.load_data(data, **shape)[1].take(rows, seed=seed)
+    chosen = cli.data_for(model, data)[1].take(rows, seed=seed)
     height, width, _ = model.event_shape
     mask = np.broadcast_to(np.arange(height)[:, None] < round(known * height), (height, width))
     labels = chosen.labels if model.num_classes else None

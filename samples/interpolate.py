@@ -1,7 +1,7 @@
 """Walks between random latents, or between examples of a data set, one strip a row.
 
     python samples/interpolate.py --run runs/demo --out strips.png
-    python samples/interpolate.py --run runs/demo --data digits --out walk.gif
+    python samples/interpolate.py --run runs/demo --data digits --labels 3 --out walk.gif
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from genmodels import cli
 
 
 def main(
-    run: Path = typer.Option(..., help="A run directory, or a .keras file."),
+    run: Path = typer.Option(..., help="A run directory, or a .keras file, of a model with latents."),
     data: str = typer.Option("", help="Walk between test examples of this data set; empty: between prior draws."),
     rows: int = typer.Option(8, help="How many walks."),
     steps: int = typer.Option(10, help="Pictures in a walk, both ends included."),
@@ -24,23 +24,18 @@ def main(
 ):
     """Interpolates in the latent space of a trained model."""
     model = gm.load_model(run)
-    if not isinstance(model, gm.LatentModel):
-        raise ValueError(f"expected a model with latents to walk between; {run} is a {type(model).__name__}.")
+    gm.latent.check_latents(model)
     if len(model.event_shape) != 3:
         raise ValueError(f"expected a model of pictures; that in {run} is of shape {model.event_shape}.")
-    classes = cli.integers(labels)
-    if classes is not None:
-        classes = [classes[i % len(classes)] for i in range(rows)]
+    classes = cli.classes_of(model, labels, rows)
     if data:
-        # A folder's pictures come in the size that the model was trained on.
-        shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if Path(data).is_dir() else {}
-        test = gm.load_data(data, **shape)[1]
+        test = cli.data_for(model, data)[1]
         if len(test) < 2 * rows:
             raise ValueError(f"{rows} walks need {2 * rows} test examples; {data} has {len(test)}: take fewer --rows.")
         if model.num_classes is not None and classes is None:
             raise ValueError(f"the model has {model.num_classes} classes: name those of the walks with --labels.")
         ends = test.take(2 * rows, seed=seed).examples
-        if type(model).encode is gm.LatentModel.encode:
+        if not gm.latent.has_encoder(model):
             print(f"A {type(model).__name__} has no encoder: searching for the latents nearest to {2 * rows} examples.")
         options = {"steps": steps, "method": method, "labels": classes, "seed": seed}
         strips = gm.interpolate_examples(model, ends[:rows], ends[rows:], **options)

@@ -22,13 +22,10 @@ def main(
 ):
     """Draws samples from a trained model into one picture."""
     model = gm.load_model(run)
-    classes = cli.integers(labels)
-    if classes is not None:
-        classes = [classes[i % len(classes)] for i in range(num)]
     if model.condition_dim is not None:
         raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
     options = {} if temperature is None else {"temperature": temperature}
-    samples = model.sample(num, labels=classes, seed=seed, **options)
+    samples = model.sample(num, labels=cli.classes_of(model, labels, num), seed=seed, **options)
     print(gm.plots.save_samples(out, samples, levels=model.levels, columns=columns))
 
 

@@ -282,7 +282,7 @@ def test_a_file_that_carries_code_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.keras") as file:
         assert "__lambda__" in file.read("config.json").decode()  # the code is in the file
     for load in (gm.load_model, keras.models.load_model):
-        with pytest.raises(ValueError, match=r"Lambda.*arbitrary code"):
+        with pytest.raises(ValueError, match="Lambda"):
             load(tmp_path / "model.keras")
 
 

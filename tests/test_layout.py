@@ -13,10 +13,10 @@ ALLOWED = {
     "core": {"arguments", "compiling", "sampling", "settings"},
     "models": {"arguments", "compiling", "core", "settings", "likelihoods", "networks", "layers", "sampling"},
     "training": {"core", "sampling", "data", "files", "images", "plots"},
-    "latent": {"core", "sampling"},
+    "latent": {"core", "sampling", "settings"},
     "evaluation": {"core", "data", "latent"},
-    "export": {"core", "compiling", "files", "layers", "models", "networks", "sampling"},
-    "report": {"catalogue", "core", "data", "evaluation", "images", "latent", "plots", "training"},
+    "export": {"arguments", "settings", "core", "compiling", "files", "layers", "models", "networks", "sampling"},
+    "report": {"catalogue", "core", "settings", "data", "evaluation", "images", "latent", "plots", "training"},
     "catalogue": {"core", "settings"},
     "networks": {"files", "layers"},
     "layers": {"compiling", "settings"},
@@ -25,7 +25,8 @@ ALLOWED = {
     "likelihoods": {"settings"},
     **{part: set() for part in ("arguments", "settings", "compiling", "data", "files", "images")},
 }
-INSIDE_FUNCTIONS = {"core": {"training"}}  # `fit` fetches the trainer when it is called
+# `fit` fetches the trainer when it is called; the catalogue lists the public names.
+INSIDE_FUNCTIONS = {"core": {"training"}, "catalogue": {"genmodels"}}
 SCRIPTS = ("recipes", "samples")
 
 

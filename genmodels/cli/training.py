@@ -59,7 +59,7 @@ def train(
     built = build(cls, examples, arguments, conditional, precision)
     built.compile(ema=ema or None)
     run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
-    print(f"{cls.title} of {_thousands(built.count_params())} parameters on {examples!r}; the run is {run}")
+    print(f"{cls.title} of {_thousands(built.parameters)} parameters on {examples!r}; the run is {run}")
     built.fit(
         examples.augmented(flip=True) if flip else examples, batch_size=batch_size, epochs=epochs,
         steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,

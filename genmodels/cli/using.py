@@ -10,7 +10,6 @@ from genmodels import evaluation, images, latent, plots
 from genmodels.arguments import sampling_options
 from genmodels.cli import training
 from genmodels.cli.scripts import classes_of, data_for
-from genmodels.core import LatentModel
 from genmodels.training.run_directory import load_model, write_atomically
 
 RUN = typer.Argument(help="A run's folder, or a .keras file.")
@@ -53,11 +52,11 @@ def reconstruct(
     out: Path = typer.Option(Path("reconstructions.png"), help="The .png to write."),
 ):
     """Encodes test pictures and decodes them again: each stands left of its reconstruction."""
-    model = _pictures(_with_latents(load_model(run), run), run)
+    model = _pictures(_with_latents(load_model(run)), run)
     _, test = _data(model, run, data)
     chosen = test.take(num, seed=seed)
     labels = None if model.num_classes is None else chosen.labels
-    if type(model).encode is LatentModel.encode:
+    if not latent.has_encoder(model):
         print(f"a {type(model).__name__} has no encoder: searching for the nearest latents", flush=True)
         rebuilt = model.decode(latent.project(model, chosen.examples, labels, seed=seed), labels)
     else:
@@ -76,7 +75,7 @@ def interpolate(
     out: Path = typer.Option(Path("interpolation.png"), help="A .png of strips, or a .gif film."),
 ):
     """Walks between latents: one strip a row, or a film."""
-    model = _pictures(_with_latents(load_model(run), run), run)
+    model = _pictures(_with_latents(load_model(run)), run)
     if out.suffix not in (".png", ".gif"):
         raise ValueError(f"--out must end in .png or .gif; got {out}.")
     classes = classes_of(model, labels, rows)
@@ -131,7 +130,7 @@ def compare(
     """Sets runs side by side in one HTML page: samples, walks, curves, figures, settings."""
     from genmodels.report import write_report
 
-    print(write_report(runs, out, num=num, seed=seed))
+    print(write_report(runs, out, data=[_test_split(run) for run in runs], num=num, seed=seed))
 
 
 def export(
@@ -150,12 +149,8 @@ def export(
         print(path)
 
 
-def _with_latents(model, run):
-    if not isinstance(model, LatentModel):
-        raise ValueError(
-            f"expected a model with latents (an autoencoder, a GAN, a flow or a diffusion model); {run} holds a "
-            f"{type(model).__name__}."
-        )
+def _with_latents(model):
+    latent.check_latents(model)
     return model
 
 
@@ -173,6 +168,15 @@ def _data(model, run, given):
     if source is None:
         raise ValueError(f"{run} does not say what it was trained on: give --data.")
     return training.loaded(source)
+
+
+def _test_split(run):
+    """What a run keeps of its data for the page; None where nothing says it, or the data are gone."""
+    source = training.told(run)
+    try:
+        return None if source is None else training.loaded(source)[1]
+    except (ValueError, OSError):
+        return None
 
 
 def _beside(run, name):

@@ -1,5 +1,6 @@
 """A model's figures on data, each with what kind it is."""
 
+import inspect
 import time
 
 import numpy as np
@@ -23,9 +24,9 @@ def summary(model, test, train=None, *, score=None, examples=None, num=256, seed
         progress: print a line about every half minute.
 
     Returns:
-        `parameters`; `likelihood` (its kind), `nats`, `standard_error`, `bits_per_dim` and `examples`, of models with a
-        likelihood; `seconds_per_sample`, with `samples` at once, after a first call that compiles; `copies` and
-        `distance_ratio` where `train` is given, see `memorisation`.
+        `parameters`; of models with a likelihood `likelihood` (its kind), `score`, the score's options, `nats`,
+        `standard_error`, `bits_per_dim` and `examples`; `seconds_per_sample`, with `samples` at once, after a first
+        call that compiles; `copies` and `distance_ratio` where `train` is given, see `memorisation`.
 
     Raises:
         ValueError: for a score that the model does not have, and data that do not fit it.
@@ -40,12 +41,12 @@ def summary(model, test, train=None, *, score=None, examples=None, num=256, seed
     if score is not None and score not in model.scores:
         offered = ", ".join(model.scores) or "none: it has no likelihood"
         raise ValueError(f"{type(model).__name__} has the scores {offered}; got {score!r}.")
-    figures = {"parameters": model.count_params()}
+    figures = {"parameters": model.parameters}
     if model.scores:
         score = score or next(iter(model.scores))
         chosen = test if examples is None or examples >= len(test) else test.take(examples, seed=seed)
         likelihood = log_likelihood(model, chosen, score=score, seed=seed, progress=progress, **(options or {}))
-        figures.update(likelihood=model.scores[score], **likelihood)
+        figures.update(likelihood=model.scores[score], score=score, **_options(model, score, options), **likelihood)
     labels = None if model.condition_dim is None else np.resize(test.labels, (num, model.condition_dim))
     samples = model.sample(num, labels=labels, seed=seed).numpy()
     began = time.perf_counter()
@@ -55,3 +56,11 @@ def summary(model, test, train=None, *, score=None, examples=None, num=256, seed
         near = memorisation(samples[: len(test)], train, test)
         figures.update(copies=near["copies"], distance_ratio=near["ratio"])
     return figures
+
+
+def _options(model, score, given):
+    """The options of a score that tell one figure from another: those given, and what stands for the others."""
+    parameters = inspect.signature(getattr(model, score)).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    told = {name: value for name, value in defaults.items() if name not in ("seed", "first") and value is not None}
+    return {**told, **(given or {})}

@@ -1,9 +1,17 @@
-"""Paths between two latents, and what a model decodes along them."""
+"""Paths between latents, and what a model decodes along them."""
 
+import numpy as np
 import tensorflow as tf
 
-from genmodels.core import LatentModel
-from genmodels.latent.projection import project
+from genmodels.latent.coding import (
+    check_latents,
+    checked_latents,
+    decoded,
+    encodings,
+    listed,
+    one_label,
+)
+from genmodels.settings import checked_count
 
 # Below this sine of the angle, spherical and linear weights agree to float32 rounding.
 _PARALLEL = 1e-3
@@ -102,13 +110,11 @@ def interpolate(model, start, end, *, steps=8, method="auto", labels=None):
     _check_options(model, steps, method)
     if tuple(start.shape[1:]) != tuple(model.latent_shape):
         raise ValueError(
-            f"`start` and `end` must be latents of shape [batch, {_listed(model.latent_shape)}]; "
-            f"got [{_listed(start.shape)}]."
+            f"`start` and `end` must be latents of shape [batch, {listed(model.latent_shape)}]; "
+            f"got [{listed(start.shape)}]."
         )
     labels = _checked_labels(labels, start.shape[0])
-    if method == "auto":
-        method = "slerp" if _prior_is_shell(model) else "lerp"
-    between = {"lerp": lerp, "slerp": slerp}[method]
+    between = _between(model, method)
     # One frame of all paths at a time: the ends are then the very numbers that decoding them alone gives.
     frames = [model.decode(between(start, end, i / (steps - 1)), labels) for i in range(steps)]
     return tf.stack(frames, axis=1)
@@ -151,16 +157,62 @@ def interpolate_examples(model, x_start, x_end, *, steps=8, method="auto", label
     _check_options(model, steps, method)
     if x_start.shape != x_end.shape or tuple(x_start.shape[1:]) != tuple(model.event_shape):
         raise ValueError(
-            f"`x_start` and `x_end` must both be examples of shape [batch, {_listed(model.event_shape)}]; "
-            f"got [{_listed(x_start.shape)}] and [{_listed(x_end.shape)}]."
+            f"`x_start` and `x_end` must both be examples of shape [batch, {listed(model.event_shape)}]; "
+            f"got [{listed(x_start.shape)}] and [{listed(x_end.shape)}]."
         )
     labels = _checked_labels(labels, x_start.shape[0])
-    if getattr(type(model), "encode", LatentModel.encode) is LatentModel.encode:
-        both = None if labels is None else tf.concat([labels, labels], 0)
-        start, end = tf.split(project(model, tf.concat([x_start, x_end], 0), both, seed=seed), 2)
-    else:
-        start, end = model.encode(x_start, labels), model.encode(x_end, labels)
+    both = None if labels is None else tf.concat([labels, labels], 0)
+    start, end = tf.split(encodings(model, tf.concat([x_start, x_end], 0), both, seed=seed), 2)
     return interpolate(model, start, end, steps=steps, method=method, labels=labels)
+
+
+def walk(model, keyframes, *, steps=8, method="auto", closed=False, labels=None):
+    """Decoded images or points along a path through many latents, one after the other: the frames of a film.
+
+    Args:
+        model: a `LatentModel`.
+        keyframes: latents, [K, *latent_shape], K ≥ 2; those of examples are `encodings(model, x)`.
+        steps: frames from one keyframe to the next, both included, an integer ≥ 2.
+        method: "lerp", "slerp" or "auto", as in `interpolate`.
+        closed: go back to the first keyframe, and end just before it, so that a film can repeat without a halt.
+        labels: the class of all frames, or their condition vector [C], of a conditional model.
+
+    Returns:
+        float32 [frames, *event_shape], in the data's units: (K - 1) (steps - 1) + 1 frames, closed K (steps - 1); no
+        keyframe comes twice.
+
+    Raises:
+        ValueError: a model without latents, wrong shapes, steps or method, or a conditional model without a label.
+
+    Example:
+        >>> from genmodels.latent import walk
+        >>> class Doubling:  # any LatentModel
+        ...     latent_shape = event_shape = (1,)
+        ...     def decode(self, z, labels=None):
+        ...         return 2 * z
+        >>> walk(Doubling(), [[0.0], [2.0], [1.0]], steps=3, method="lerp").numpy().ravel().tolist()
+        [0.0, 2.0, 4.0, 3.0, 2.0]
+        >>> walk(Doubling(), [[0.0], [2.0], [1.0]], steps=3, method="lerp", closed=True).numpy().ravel().tolist()
+        [0.0, 2.0, 4.0, 3.0, 2.0, 1.0]
+    """
+    _check_options(model, steps, method)
+    keyframes = checked_latents(model, "keyframes", keyframes)
+    if len(keyframes) < 2:
+        raise ValueError(f"`keyframes` must be at least 2 latents; got {len(keyframes)}.")
+    starts, ends = keyframes if closed else keyframes[:-1], tf.roll(keyframes, -1, axis=0)
+    each = steps - 1
+    frames = len(starts) * each + (not closed)
+    labels = one_label(model, labels, frames)
+    t = np.tile(np.arange(each, dtype=np.float32) / each, len(starts))
+    z = _between(model, method)(tf.repeat(starts, each, axis=0), tf.repeat(ends[: len(starts)], each, axis=0), t)
+    return decoded(model, z if closed else tf.concat([z, keyframes[-1:]], 0), labels)
+
+
+def _between(model, method):
+    """`lerp` or `slerp`; "auto" is what suits the prior."""
+    if method == "auto":
+        method = "slerp" if _prior_is_shell(model) else "lerp"
+    return {"lerp": lerp, "slerp": slerp}[method]
 
 
 def _prior_is_shell(model):
@@ -171,10 +223,8 @@ def _prior_is_shell(model):
 
 
 def _check_options(model, steps, method):
-    if not hasattr(model, "decode"):
-        raise ValueError(f"{type(model).__name__} has no latents to walk between: it defines no `decode`.")
-    if not isinstance(steps, int) or steps < 2:
-        raise ValueError(f"`steps` must be an integer ≥ 2; got {steps!r}.")
+    check_latents(model)
+    checked_count("steps", steps, 2)
     if method not in ("auto", "lerp", "slerp"):
         raise ValueError(f'`method` must be "auto", "lerp" or "slerp"; got {method!r}.')
 
@@ -184,7 +234,7 @@ def _checked_labels(labels, paths):
         return None
     labels = tf.convert_to_tensor(labels)
     if labels.shape.rank not in (1, 2) or labels.shape[0] != paths:  # classes, or condition vectors
-        raise ValueError(f"`labels` must be of shape [{paths}], one for each path; got [{_listed(labels.shape)}].")
+        raise ValueError(f"`labels` must be of shape [{paths}], one for each path; got [{listed(labels.shape)}].")
     return labels
 
 
@@ -193,17 +243,13 @@ def _checked(a, b, t):
     a, b, t = (tf.cast(value, tf.float32) for value in (a, b, t))
     if a.shape.rank < 2 or a.shape != b.shape:
         raise ValueError(
-            f"Both ends must be of one shape [batch, ...]; got [{_listed(a.shape)}] and [{_listed(b.shape)}]."
+            f"Both ends must be of one shape [batch, ...]; got [{listed(a.shape)}] and [{listed(b.shape)}]."
         )
     if t.shape.rank and t.shape != a.shape[:1]:
-        raise ValueError(f"`t` must be a scalar or of shape [{a.shape[0]}]; got [{_listed(t.shape)}].")
+        raise ValueError(f"`t` must be a scalar or of shape [{a.shape[0]}]; got [{listed(t.shape)}].")
     return a, b, tf.reshape(t, [-1] + [1] * (a.shape.rank - 1))
 
 
 def _squared_norm(x):
     """Over all axes but the first, kept: [B, 1, ...]."""
     return tf.reduce_sum(tf.square(x), axis=range(1, x.shape.rank), keepdims=True)
-
-
-def _listed(shape):
-    return ", ".join(str(n) for n in shape)

@@ -14,14 +14,12 @@ import json
 import os
 import platform
 import sys
-import zipfile
 from importlib import metadata
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from genmodels import plots
+from genmodels import files, plots
 from genmodels.training import checkpoints
 
 PACKAGES = ("tensorflow", "keras", "numpy")
@@ -118,7 +116,8 @@ def load_model(path):
         The model, compiled as it was, ready to sample or to train on.
 
     Raises:
-        ValueError: when there is no such file, or it holds something other than a genmodels model.
+        ValueError: when there is no such file, when it is damaged or unsafe (see `genmodels.files`), needs a class that
+            is not registered, or holds something other than a generative model.
 
     Example:
         >>> import genmodels as gm
@@ -129,9 +128,7 @@ def load_model(path):
     if not file.is_file():
         hint = " (the run there has not finished; run its command again)" if (path / "run.json").exists() else ""
         raise ValueError(f"expected a run directory with model.keras, or a .keras file; found none at {path}{hint}.")
-    if not zipfile.is_zipfile(file):
-        raise ValueError(f"{file} is no .keras file: it is not an archive, or it is damaged.")
-    model = keras.saving.load_model(file)
+    model = files.load(file)
     if not hasattr(model, "event_shape"):
         raise ValueError(f"{file} holds a {type(model).__name__}, not a generative model of this package.")
     return model
@@ -165,7 +162,7 @@ def _collect_names(config, names):
 
 def _renamed(config, names):
     if isinstance(config, dict):
-        return {key: _renamed(value, names) for key, value in config.items()}
+        return {key: value if key == "class_name" else _renamed(value, names) for key, value in config.items()}
     if isinstance(config, list):
         return [_renamed(value, names) for value in config]
     return names.get(config, config) if isinstance(config, str) else config

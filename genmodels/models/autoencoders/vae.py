@@ -10,6 +10,7 @@ import tensorflow as tf
 from genmodels import likelihoods, networks
 from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
+from genmodels.models import features
 from genmodels.sampling import Streams, fold, make_seed
 from genmodels.settings import checked_count
 
@@ -34,9 +35,9 @@ class VAE(LatentModel):
         likelihood: p(x | z): "bernoulli", "categorical", "logistic", "normal", or "auto" for the one that fits
             `levels`; see `genmodels.likelihoods`.
         architecture: of the networks that are not given: "conv", "mlp", or "auto" for "conv" on images.
-        encoder: a Keras model from `event_shape` (scaled to [-1, 1] where `levels` is set) to `2 * latent_dim`
-            numbers, μ and log σ²; with `num_classes` also from one-hot labels, as second input.
-        decoder: a Keras model from `latent_dim` numbers (and one-hot labels) to the likelihood's parameters.
+        encoder: a Keras model, or the path of its file, from `event_shape` (scaled to [-1, 1] where `levels` is set)
+            to `2 * latent_dim` numbers, μ and log σ²; with `num_classes` also from one-hot labels, as second input.
+        decoder: likewise, from `latent_dim` numbers (and one-hot labels) to the likelihood's parameters.
         num_classes: number of classes of a conditional model.
         beta: weight of the KL term.
         free_bits: nats a latent unit that cost nothing (Kingma et al. 2016), averaged over the batch.
@@ -75,6 +76,8 @@ class VAE(LatentModel):
         *grid, channels = self.event_shape
         outputs = (*grid, self.likelihood.parameters(channels))
         options = {"num_classes": self.num_classes, "dropout": dropout, "dtype": self.dtype_policy}
+        encoder = self._loaded("encoder", encoder, networks.given)
+        decoder = self._loaded("decoder", decoder, networks.given)
         if encoder is None:
             encoder = networks.encoder(self.event_shape, 2 * latent_dim, architecture, **options)
         if decoder is None:
@@ -139,6 +142,12 @@ class VAE(LatentModel):
         """
         x, labels = self._examples(x, labels)
         return self._posterior(x, labels)[0]
+
+    def feature_network(self, *, label=None):
+        """The means of q(z | x), with a label or with zeros in its place, which training never shows."""
+        x, inputs = features.inputs(self, label)
+        mean, _ = keras.ops.split(self.encoder(inputs), 2, axis=-1)
+        return keras.Model(x, features.vector(mean), name="features")
 
     def decode(self, z, labels=None):
         """Means of p(x | z), `[B, *event_shape]` float32 in the data's units, differentiable.

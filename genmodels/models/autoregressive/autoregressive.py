@@ -31,9 +31,9 @@ class AutoregressiveModel(LikelihoodModel):
 
     Args:
         event_shape: `(height, width, channels)`.
-        network: a functional Keras model of `genmodels.layers.CausalLayer`s and of Keras layers that act on each
-            pixel alone, from the image scaled to [-1, 1] (and one-hot labels, with `num_classes`) to
-            `[height, width, likelihood.parameters(channels)]`.
+        network: a functional Keras model, or the path of its file, of `genmodels.layers.CausalLayer`s and of Keras
+            layers that act on each pixel alone, from the image scaled to [-1, 1] (and one-hot labels, with
+            `num_classes`) to `[height, width, likelihood.parameters(channels)]`.
         levels: pixels are 0 … levels-1.
         likelihood: of a pixel given those before it: "auto" for Bernoulli at 2 levels and a softmax over the levels
             otherwise; or a name or object of `genmodels.likelihoods`.
@@ -56,6 +56,7 @@ class AutoregressiveModel(LikelihoodModel):
 
     def __init__(self, event_shape, network, *, levels=256, likelihood="auto", num_classes=None, dtype=None, name=None):
         super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
+        network = self._loaded("network", network, networks.given)
         self.likelihood = pixel_likelihood(likelihood, levels)
         labels = () if self.num_classes is None else ((self.num_classes,),)
         grid, channels = image_shape(event_shape)[:2], self.event_shape[-1]

@@ -19,6 +19,7 @@ from genmodels.models.diffusion.schedules import (
     VariancePreserving,
     ZeroTerminalSNR,
 )
+from genmodels.models.diffusion.trajectory import trajectory
 
 __all__ = [
     "DDPM",
@@ -42,5 +43,6 @@ __all__ = [
     "mlp_denoiser",
     "noised",
     "sdedit",
+    "trajectory",
     "unet",
 ]

@@ -12,13 +12,15 @@ import tensorflow as tf
 from genmodels import networks as shared
 from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
+from genmodels.models import features
 from genmodels.models.diffusion import bound, guide, likelihood, networks, schedules
 from genmodels.models.diffusion.examples import beside, means
 from genmodels.models.diffusion.predictions import Prediction, Weighting
 from genmodels.sampling import Streams, make_seed, solvers
-from genmodels.settings import checked_count
+from genmodels.settings import checked_count, checked_positive
 
 PART = 64 * 28 * 28  # elements of the examples whose likelihood is computed at a time
+TERMS = 100  # of the variational bound that are evaluated where nothing is said
 HYBRID = 1e-3  # of the variational bound beside the simple loss, where variances are learned (Nichol & Dhariwal 2021)
 
 
@@ -40,8 +42,9 @@ class Diffusion(LatentModel):
         learned_variance: the network also learns the variance of the ancestral sampler; its output has twice the
             channels, and 0.001 of the variational bound is added to the loss. Needs `timesteps`.
         label_dropout: share of the labels hidden in training, so that guidance has an unconditional estimate.
-        denoiser: a Keras model of x `[B, *event_shape]`, t `[B]` from 0 to 1 (and one-hot labels `[B, num_classes]`,
-            zeros for none) to the prediction, shaped as x. None for `unet`, or `mlp_denoiser` for points.
+        denoiser: a Keras model, or the path of its file, of x `[B, *event_shape]`, t `[B]` from 0 to 1 (and one-hot
+            labels `[B, num_classes]`, zeros for none) to the prediction, shaped as x. None for `unet`, or
+            `mlp_denoiser` for points.
         width: channels of the default network; None for its own.
         solver: of `sample` where none is given: "dpmpp_2m" and others of `genmodels.sampling.solvers`.
         steps: of `sample` where none is given.
@@ -88,6 +91,7 @@ class Diffusion(LatentModel):
         if not isinstance(solver, str):
             raise ValueError(f"`solver` of a model must be a name, which a file can hold; got {solver!r}.")
         self.solver, self.steps = checked_solver(solver), checked_count("steps", steps, 1)
+        denoiser = self._loaded("denoiser", denoiser, shared.given)
         self.denoiser = denoiser or self._default_denoiser(width)
         label = [] if self.num_classes is None else [(self.num_classes,)]
         shared.check("denoiser", self.denoiser, [self.event_shape, (), *label], self._output_shape())
@@ -214,6 +218,25 @@ class Diffusion(LatentModel):
             return tf.clip_by_value(estimate, -1.0, 1.0), place
 
         return clipped if clip and self.levels is not None else chosen
+
+    def feature_network(self, *, label=None, layer=None, noise=0.05):
+        """The denoiser's innermost features where there is little noise (Xiang et al. 2023, "DDAE"), or a layer's.
+
+        No noise is drawn: the denoiser is given α x₀, the mean of what it sees at the time.
+
+        Args:
+            label: class that the denoiser is shown; None for no class, as in training with `label_dropout`.
+            layer: name of one of the denoiser's layers; None for the last at its smallest size.
+            noise: σ / α, with images from -1 to 1; the denoiser is told the time at which it is that of the schedule.
+        """
+        with tf.init_scope():
+            ratio = tf.constant(checked_positive("noise", noise), tf.float64)
+            time = float(self.schedule.time(tf.ones_like(ratio), ratio))
+            alpha, sigma = self.schedule.levels(tf.constant(time, tf.float64))
+            scale = float(alpha * self.prediction.input_scale(alpha, sigma))
+        x, inputs = features.inputs(self, label, scale=scale, time=time)
+        hidden = features.innermost("denoiser", self.denoiser, layer)
+        return keras.Model(x, features.vector(hidden(inputs)), name="features")
 
     def to_network(self, x):
         """Data as the network sees them: integers from -1 to 1, float32."""
@@ -343,14 +366,15 @@ class Diffusion(LatentModel):
         Args:
             x: examples `[B, *event_shape]` in the data's units.
             labels: `[B]` class labels of a conditional model.
-            num_times: how many of the T terms to evaluate, drawn evenly and scaled: an unbiased estimate. None for all.
+            num_times: how many of the T terms to evaluate, drawn evenly and scaled: an unbiased estimate. T takes each
+                once; None is 100, or T where that is less.
             steps: T; None for the model's timesteps, or 1000.
             seed: the same seed gives the same estimate for example i, whatever the batch size.
             first: number of the first example in the stream of noise, where `x` is a part of more.
         """
         x, labels = self._examples(x, labels)
         steps = checked_count("steps", self._bound_steps if steps is None else steps, 2)
-        num_times = checked_count("num_times", steps if num_times is None else num_times, 1)
+        num_times = checked_count("num_times", min(steps, TERMS) if num_times is None else num_times, 1)
         if num_times > steps:
             raise ValueError(f"`num_times` must be at most {steps}, the steps of the bound; got {num_times}.")
         return self._by_parts(self._elbo, x, labels, seed, first, num_times, steps)

@@ -23,9 +23,9 @@ class Coupling(Bijection):
         swap: exchange the roles of the two parts.
         width: units, or filters, of the default network's hidden layers.
         depth: its hidden layers.
-        network: a Keras model of one's own, from x_a (and the condition, as second input) to the transform's
-            parameters, `[…, elements of x_b * transform.parameters]` on the last axis. With a checkerboard its input is
-            the whole image with zeros in place of x_b, its output that of every pixel.
+        network: a Keras model of one's own, or the path of its file, from x_a (and the condition, as second input) to
+            the transform's parameters, `[…, elements of x_b * transform.parameters]` on the last axis. With a
+            checkerboard its input is the whole image with zeros in place of x_b, its output that of every pixel.
         dtype: Keras dtype policy of the network; the bijection itself computes in float32.
         name: name of the layer.
 
@@ -45,7 +45,8 @@ class Coupling(Bijection):
         if mask not in MASKS:
             raise ValueError(f"`mask` must be one of {', '.join(MASKS)}; got {mask!r}.")
         self.transform = transforms.get(transform)
-        self.mask, self.swap, self.network = mask, swap, network
+        self.mask, self.swap = mask, swap
+        self.network = self._loaded("network", network, networks.given)
         self.width, self.depth = checked_count("width", width, 1), checked_count("depth", depth, 0)
 
     def build(self, x_shape, condition_shape=None):

@@ -126,9 +126,9 @@ class MaskedAutoregressive(Bijection):
         transform: T: "additive", "affine", "spline", or an object of `genmodels.flows`.
         width: units of the default network's hidden layers; at least D, so that every element sees all before it.
         depth: its hidden layers.
-        network: a Keras model of one's own, from `[B, D]` (and the condition `[B, C]`, as second input) to
-            `[B, D * transform.parameters]`, the parameters of an element side by side. It must be autoregressive, which
-            is checked by its gradients when built.
+        network: a Keras model of one's own, or the path of its file, from `[B, D]` (and the condition `[B, C]`, as
+            second input) to `[B, D * transform.parameters]`, the parameters of an element side by side. It must be
+            autoregressive, which is checked by its gradients when built.
         dtype: Keras dtype policy of the network; the bijection itself computes in float32.
         name: name of the layer.
 
@@ -147,7 +147,7 @@ class MaskedAutoregressive(Bijection):
         super().__init__(dtype=dtype, name=name)
         self.transform = transforms.get(transform)
         self.width, self.depth = checked_count("width", width, 1), checked_count("depth", depth, 0)
-        self.network = network
+        self.network = self._loaded("network", network, networks.given)
 
     def build(self, x_shape, condition_shape=None):
         """Creates the network, or checks the given one."""

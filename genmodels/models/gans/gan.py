@@ -8,6 +8,7 @@ import tensorflow as tf
 from genmodels import networks as shared
 from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
+from genmodels.models import features
 from genmodels.models.gans import augmentation, losses, networks
 from genmodels.models.gans.regularizers import checked as checked_regularizers
 from genmodels.sampling import Streams
@@ -42,9 +43,9 @@ class GAN(LatentModel):
         critic_updates: updates of the critic for one of the generator, each on a fresh batch.
         augment: what is done to all images that the critic sees: "color,translation,cutout" or a part of it
             (`DiffAugment`), another object called as it is, or None.
-        generator: a Keras model from `[B, latent_dim]` (and `[B, num_classes]`) to `[B, *event_shape]`, images from
-            -1 to 1 (in the data's units where `levels` is None).
-        critic: a Keras model from `[B, *event_shape]`, images as the generator's (and `[B, num_classes]`), to `[B, 1]`
+        generator: a Keras model, or the path of its file, from `[B, latent_dim]` (and `[B, num_classes]`) to
+            `[B, *event_shape]`, images from -1 to 1 (in the data's units where `levels` is None).
+        critic: likewise, from `[B, *event_shape]`, images as the generator's (and `[B, num_classes]`), to `[B, 1]`
             unbounded values. Weight clipping constrains its variables.
         dtype: Keras dtype policy.
         name: name of the model.
@@ -90,6 +91,8 @@ class GAN(LatentModel):
         if architecture == "auto":
             architecture = self.image_architecture if len(self.event_shape) == 3 else "mlp"
         options = {"dtype": self.dtype_policy, **({} if width is None else {"width": width})}
+        generator = self._loaded("generator", generator, shared.given)
+        critic = self._loaded("critic", critic, shared.given)
         self.generator = generator or networks.generator(
             architecture, latent_dim, self.event_shape, bounded=self.levels is not None, num_classes=self.num_classes,
             **options,
@@ -203,6 +206,17 @@ class GAN(LatentModel):
         if z.shape[1:] != self.latent_shape:
             raise ValueError(f"latents must have shape [batch, {self.latent_shape[0]}]; got {z.shape}.")
         return self._decode(z, self._labels(labels, z.shape[0]))
+
+    def feature_network(self, *, label=None, layer=None):
+        """What the critic's last layer with weights is given (after Radford et al. 2015), or the output of another.
+
+        Args:
+            label: class that the critic is shown, where it is shown any; None for zeros.
+            layer: name of one of the critic's layers, or None.
+        """
+        x, inputs = features.inputs(self, label, shown=self.critic_sees_labels)
+        hidden = features.last_hidden("critic", self.critic, layer)
+        return keras.Model(x, features.vector(hidden(inputs)), name="features")
 
     @compiled
     def _decode(self, z, labels):

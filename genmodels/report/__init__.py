@@ -1,0 +1,5 @@
+"""Runs side by side in one HTML file."""
+
+from genmodels.report.write import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,45 @@
+"""One optimizer for each player of a model."""
+
+import keras
+
+
+def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
+    """Optimizers by the names of objectives, built for their variables, from what `compile` was given.
+
+    Raises:
+        ValueError: for names that are no objectives, negative rates, and one optimizer for two players.
+    """
+    objectives = {objective.name: objective for objective in model.objectives()}
+    if given is None:
+        given = model.default_optimizers()
+    if not isinstance(given, dict):
+        given = {name: given if len(objectives) == 1 else _copied(given) for name in objectives}
+    if set(given) != set(objectives):
+        raise ValueError(
+            f"`optimizer` must name each objective of {type(model).__name__}: expected {sorted(objectives)}, "
+            f"got {sorted(given)}."
+        )
+    optimizers = {}
+    for name, objective in objectives.items():
+        optimizer = keras.optimizers.get(given[name])
+        if model.dtype_policy.compute_dtype == "float16" and not _scales(optimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        rate = optimizer.learning_rate
+        if float(rate) < 0:
+            raise ValueError(f"the learning rate of {name!r} must not be negative; got {float(rate):g}.")
+        if any(optimizer is other for other in optimizers.values()):
+            raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
+        if not optimizer.built:
+            optimizer.build(objective.network.trainable_variables)
+        optimizers[name] = optimizer
+    return optimizers
+
+
+def _scales(optimizer) -> bool:
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def _copied(optimizer):
+    """A new optimizer of the same settings."""
+    optimizer = keras.optimizers.get(optimizer)
+    return type(optimizer).from_config(optimizer.get_config())
