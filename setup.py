@@ -29,6 +29,7 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard"],
+        "onnx": ["onnx>=1.23", "onnxruntime>=1.31", "tf2onnx>=1.17"],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
     },

@@ -278,11 +278,14 @@ def on_backbone(
     return keras.Model(inputs, layers.Dense(outputs, dtype="float32")(x), name=name)
 
 
-def given(role, network):
+def given(owner, role, network):
     """A network given as a constructor argument: itself, or what a `.keras` or `.h5` file holds.
 
+    What was loaded takes the path's place in the record of the owner's arguments, whose files then need no other.
+
     Args:
-        role: the constructor argument, for the message.
+        owner: the model or bijection that is being made.
+        role: the constructor argument.
         network: a Keras model, the path of its file (`str` or `Path`), or None.
 
     Returns:
@@ -294,9 +297,12 @@ def given(role, network):
     if not isinstance(network, str | Path):
         return network
     try:
-        return files.load_network(network)
+        loaded = files.load_network(network)
     except ValueError as error:
         raise ValueError(f"`{role}`: {error}") from None
+    if owner._arguments.get(role) is network:  # a subclass may build a network from arguments of its own
+        owner._arguments[role] = loaded
+    return loaded
 
 
 def check(role, network, input_shapes, output_shape) -> None:

@@ -147,7 +147,7 @@ def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
 
 def test_points(tmp_path):
     run = tmp_path / "moons"
-    done("train", "neural-spline-flow", "two_moons", "--run", run, *STEPS, "--set", "layers=2", "--set", "width=8")
+    done("train", "realnvp", "two_moons", "--run", run, *STEPS, "--set", "layers=2", "--set", "width=8")
     done("sample", run, "--num", 10, "--out", tmp_path / "points.png")
     assert "pictures" in refused("interpolate", run)
 

@@ -463,7 +463,7 @@ def mlp(inputs, outputs, **options):
     ({"decoder": mlp((2,), (2, 3, 1))}, r"`decoder` must give outputs of shape \(2, 3, 2\); it gives \(2, 3, 1\)"),
     ({"encoder": mlp((2, 3, 1), (4,)), "num_classes": 3}, r"\[\(2, 3, 1\), \(3,\)\].*it takes \[\(2, 3, 1\)\]"),
     ({"decoder": mlp((2,), (2, 3, 2), num_classes=4), "num_classes": 3}, r"\[\(2,\), \(3,\)\].*\[\(2,\), \(4,\)\]"),
-    ({"encoder": "conv"}, "`encoder` must be a keras.Model.*got 'conv'"),
+    ({"encoder": "conv"}, "`encoder`: expected a .keras or .h5 file; got conv"),
     ({"encoder": 0}, "`encoder` must be a keras.Model.*got 0"),
     ({"decoder": layers.Dense(4)}, "`decoder` must be a keras.Model.*got <Dense"),
     ({"decoder": keras.Sequential([layers.Dense(4)])}, "`decoder` must be a keras.Model.*got <Sequential"),

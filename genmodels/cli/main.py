@@ -31,7 +31,7 @@ def main() -> None:
     """Runs the command with the arguments of the process."""
     try:
         application()()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if DEBUG in sys.argv:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -10,13 +10,14 @@ from genmodels import evaluation, images, latent, plots
 from genmodels.arguments import sampling_options
 from genmodels.cli import training
 from genmodels.cli.scripts import classes_of, data_for
+from genmodels.export.formats import FORMATS, write
+from genmodels.report import write_report
 from genmodels.training.run_directory import load_model, write_atomically
 
 RUN = typer.Argument(help="A run's folder, or a .keras file.")
 DATA = typer.Option(None, help="A named set, a folder, or an .npz file.  [default: what the run was trained on]")
 LABELS = typer.Option("", help="Classes of a conditional model, such as 7 or 0,1,2, taken in turn.")
 SEED = typer.Option(0, help="The same seed gives the same result.")
-FORMATS = ("networks", "h5", "saved-model", "onnx", "litert")
 
 
 def sample(
@@ -128,24 +129,19 @@ def compare(
     out: Path = typer.Option(Path("report.html"), help="The page to write."),
 ):
     """Sets runs side by side in one HTML page: samples, walks, curves, figures, settings."""
-    from genmodels.report import write_report
-
     print(write_report(runs, out, data=[_test_split(run) for run in runs], num=num, seed=seed))
 
 
 def export(
     run: Path = RUN,
-    format: str = typer.Option("networks", help=f"{', '.join(FORMATS)}: see docs/keras.md."),
+    format: str = typer.Option("keras", help=f"{', '.join(FORMATS)}: see docs/keras.md."),
     out: Path = typer.Option(None, help="The folder to write.  [default: export/FORMAT in the run's folder]"),
 ):
     """Takes the model away: its networks as plain Keras files, a SavedModel, ONNX, or LiteRT."""
-    from genmodels import export as exporting
-
     if format not in FORMATS:
         raise ValueError(f"--format must be {', '.join(FORMATS)}; got {format!r}.")
     model = load_model(run)
-    out = _beside(run, "export") / format if out is None else out
-    for path in exporting.as_format(model, out, format):
+    for path in write(model, _beside(run, "export") / format if out is None else out, format):
         print(path)
 
 

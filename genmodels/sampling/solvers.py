@@ -16,6 +16,8 @@ All numbers of a step but x and D are known beforehand: they are computed in flo
 `tf.while_loop`.
 """
 
+import functools
+import inspect
 import math
 
 import numpy as np
@@ -370,3 +372,19 @@ SOLVERS = {
 }  # fmt: skip
 # Of the global error in the size of the steps; UniPC's with its corrector.
 ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "dpmpp_2m": 2, "dpmpp_3m": 3, "ipndm": 4, "unipc": 4, "rk4": 4}
+
+
+def checked(solver):
+    """A solver's name, or a function like those here; another is a ValueError."""
+    if not callable(solver) and solver not in SOLVERS:
+        raise ValueError(f"`solver` must be {', '.join(SOLVERS)}, or a function like those; got {solver!r}.")
+    return solver
+
+
+@functools.cache
+def with_option(solver, name, value):
+    """A solver with an option; the same object for the same option, so that it is compiled once."""
+    run = SOLVERS[solver] if isinstance(solver, str) else solver
+    if name not in inspect.signature(run).parameters:
+        raise ValueError(f"`{name}` is no option of the solver {solver!r}.")
+    return functools.partial(run, **{name: value})

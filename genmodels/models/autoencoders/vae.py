@@ -76,8 +76,8 @@ class VAE(LatentModel):
         *grid, channels = self.event_shape
         outputs = (*grid, self.likelihood.parameters(channels))
         options = {"num_classes": self.num_classes, "dropout": dropout, "dtype": self.dtype_policy}
-        encoder = self._loaded("encoder", encoder, networks.given)
-        decoder = self._loaded("decoder", decoder, networks.given)
+        encoder = networks.given(self, "encoder", encoder)
+        decoder = networks.given(self, "decoder", decoder)
         if encoder is None:
             encoder = networks.encoder(self.event_shape, 2 * latent_dim, architecture, **options)
         if decoder is None:

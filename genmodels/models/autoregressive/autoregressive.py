@@ -56,7 +56,7 @@ class AutoregressiveModel(LikelihoodModel):
 
     def __init__(self, event_shape, network, *, levels=256, likelihood="auto", num_classes=None, dtype=None, name=None):
         super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
-        network = self._loaded("network", network, networks.given)
+        network = networks.given(self, "network", network)
         self.likelihood = pixel_likelihood(likelihood, levels)
         labels = () if self.num_classes is None else ((self.num_classes,),)
         grid, channels = image_shape(event_shape)[:2], self.event_shape[-1]

@@ -1,7 +1,5 @@
 """Diffusion: noise is added, a network learns to remove it, a solver walks back."""
 
-import functools
-import inspect
 import math
 import numbers
 from typing import ClassVar
@@ -90,8 +88,8 @@ class Diffusion(LatentModel):
         self.label_dropout = label_dropout
         if not isinstance(solver, str):
             raise ValueError(f"`solver` of a model must be a name, which a file can hold; got {solver!r}.")
-        self.solver, self.steps = checked_solver(solver), checked_count("steps", steps, 1)
-        denoiser = self._loaded("denoiser", denoiser, shared.given)
+        self.solver, self.steps = solvers.checked(solver), checked_count("steps", steps, 1)
+        denoiser = shared.given(self, "denoiser", denoiser)
         self.denoiser = denoiser or self._default_denoiser(width)
         label = [] if self.num_classes is None else [(self.num_classes,)]
         shared.check("denoiser", self.denoiser, [self.event_shape, (), *label], self._output_shape())
@@ -270,12 +268,12 @@ class Diffusion(LatentModel):
         Returns:
             `[num, *event_shape]` float32.
         """
-        solver = checked_solver(self.solver if solver is None else solver)
+        solver = solvers.checked(self.solver if solver is None else solver)
         steps = checked_count("steps", self.steps if steps is None else steps, 1)
         self.grid(steps, spacing)  # refuses what the schedule does not have
         for name, value in (("eta", eta), ("churn", churn)):
             if value is not None:
-                solver = _with_option(solver, name, value)
+                solver = solvers.with_option(solver, name, value)
         scale = self.checked_guidance(guidance, classifier)
         return self._generate(
             streams.seed, streams.start, labels, scale, streams.num, steps, solver, spacing, classifier
@@ -316,7 +314,7 @@ class Diffusion(LatentModel):
         run = solvers.SOLVERS[solver] if isinstance(solver, str) else solver
         if self.learned_variance and run is solvers.ancestral:
             return run(denoiser, x, alphas, sigmas, streams, variance="learned")
-        return run(_estimate_of(denoiser), x, alphas, sigmas, streams)
+        return run(guide.estimate_of(denoiser), x, alphas, sigmas, streams)
 
     # ------------------------------------------------------------------ latents
 
@@ -355,7 +353,7 @@ class Diffusion(LatentModel):
     @compiled
     def _encode(self, x, labels, steps):
         alphas, sigmas = self.grid(steps)
-        denoiser = _estimate_of(self.denoiser_for(labels))
+        denoiser = guide.estimate_of(self.denoiser_for(labels))
         return solvers.inverted_ddim(denoiser, self.to_network(x), alphas, sigmas) / float(sigmas[0])
 
     # ------------------------------------------------------------------ likelihood
@@ -408,7 +406,7 @@ class Diffusion(LatentModel):
 
     @compiled
     def _log_prob(self, x, labels, seed, start, steps, probes):
-        denoiser = _estimate_of(self.denoiser_for(labels))
+        denoiser = guide.estimate_of(self.denoiser_for(labels))
         return likelihood.log_prob(self, denoiser, x, Streams(seed, start, tf.shape(x)[0]), steps, probes)
 
     def _by_parts(self, function, x, labels, seed, first, *settings):
@@ -420,24 +418,3 @@ class Diffusion(LatentModel):
             mine = None if labels is None else labels[rows]
             parts.append(function(x[rows], mine, seed, tf.constant(first + start, tf.int64), *settings))
         return tf.concat(parts, 0)
-
-
-def checked_solver(solver):
-    """A solver's name or function, or a ValueError."""
-    if not callable(solver) and solver not in solvers.SOLVERS:
-        raise ValueError(f"`solver` must be {', '.join(solvers.SOLVERS)}, or a function like those; got {solver!r}.")
-    return solver
-
-
-@functools.cache
-def _with_option(solver, name, value):
-    """A solver with an option; the same object for the same option, so that it is compiled once."""
-    run = solvers.SOLVERS[solver] if isinstance(solver, str) else solver
-    if name not in inspect.signature(run).parameters:
-        raise ValueError(f"`{name}` is no option of the solver {solver!r}.")
-    return functools.partial(run, **{name: value})
-
-
-def _estimate_of(denoiser):
-    """The estimate alone."""
-    return lambda x, alpha, sigma: denoiser(x, alpha, sigma)[0]

@@ -5,9 +5,8 @@ import tensorflow as tf
 
 from genmodels import arguments
 from genmodels.compiling import compiled
-from genmodels.models.diffusion.diffusion import checked_solver
 from genmodels.models.diffusion.examples import beside
-from genmodels.sampling import Streams, make_seed, tables
+from genmodels.sampling import Streams, make_seed, solvers, tables
 from genmodels.settings import checked_count
 
 
@@ -69,7 +68,7 @@ def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidan
     x, labels = model._examples(x, labels)
     if not model.first_time < strength <= 1:
         raise ValueError(f"`strength` must be above {model.first_time} and at most 1; got {strength!r}.")
-    solver = checked_solver(model.solver if solver is None else solver)
+    solver = solvers.checked(model.solver if solver is None else solver)
     steps, scale = checked_count("steps", steps, 1), model.checked_guidance(guidance)
     return model._to_data(_sdedit(model, x, labels, make_seed(seed), scale, float(strength), steps, solver))
 

@@ -50,3 +50,8 @@ def by_classifier(denoise, classifier, time, labels, scale):
         return estimate + scale * sigma**2 / tf.maximum(alpha, 1e-2) * tape.gradient(chosen, x), *rest
 
     return guided
+
+
+def estimate_of(denoiser):
+    """The denoiser's estimate alone, without the place of the variance."""
+    return lambda x, alpha, sigma: denoiser(x, alpha, sigma)[0]

@@ -45,13 +45,6 @@ class Bijection(keras.layers.Layer):
         # No autocast: densities need float32; under mixed precision only the networks inside compute in half of it.
         super().__init__(dtype=dtype, name=name, autocast=False)
 
-    def _loaded(self, name, value, load):
-        """As of `GenerativeModel`."""
-        loaded = load(name, value)
-        if loaded is not value and self._arguments.get(name) is value:
-            self._arguments[name] = loaded
-        return loaded
-
     def build(self, x_shape, condition_shape=None):
         """Creates the weights.
 

@@ -46,7 +46,7 @@ class Coupling(Bijection):
             raise ValueError(f"`mask` must be one of {', '.join(MASKS)}; got {mask!r}.")
         self.transform = transforms.get(transform)
         self.mask, self.swap = mask, swap
-        self.network = self._loaded("network", network, networks.given)
+        self.network = networks.given(self, "network", network)
         self.width, self.depth = checked_count("width", width, 1), checked_count("depth", depth, 0)
 
     def build(self, x_shape, condition_shape=None):

@@ -147,7 +147,7 @@ class MaskedAutoregressive(Bijection):
         super().__init__(dtype=dtype, name=name)
         self.transform = transforms.get(transform)
         self.width, self.depth = checked_count("width", width, 1), checked_count("depth", depth, 0)
-        self.network = self._loaded("network", network, networks.given)
+        self.network = networks.given(self, "network", network)
 
     def build(self, x_shape, condition_shape=None):
         """Creates the network, or checks the given one."""

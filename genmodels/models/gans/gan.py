@@ -91,8 +91,8 @@ class GAN(LatentModel):
         if architecture == "auto":
             architecture = self.image_architecture if len(self.event_shape) == 3 else "mlp"
         options = {"dtype": self.dtype_policy, **({} if width is None else {"width": width})}
-        generator = self._loaded("generator", generator, shared.given)
-        critic = self._loaded("critic", critic, shared.given)
+        generator = shared.given(self, "generator", generator)
+        critic = shared.given(self, "critic", critic)
         self.generator = generator or networks.generator(
             architecture, latent_dim, self.event_shape, bounded=self.levels is not None, num_classes=self.num_classes,
             **options,
