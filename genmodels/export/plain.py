@@ -172,7 +172,7 @@ def _weights(layer):
 
 def _can_be_taken_apart(network):
     functional = isinstance(network, keras.Sequential) or hasattr(network, "operations")
-    return isinstance(network, keras.Model) and functional and network.built
+    return isinstance(network, keras.Model) and functional and hasattr(network, "inputs")  # of known shapes
 
 
 def _foreign(config):

@@ -79,7 +79,7 @@ def saved_model(model, folder, *, endpoints=None, sample_options=None, batch_siz
 
 def _chosen(model, endpoints):
     """The names of the endpoints, checked."""
-    has = [name for name in FAMILIES if _gives(model, name)]
+    has = [name for name in FAMILIES if name == "sample" or _gives(model, name)]
     chosen = has if endpoints is None else list(endpoints)
     for name in chosen:
         if name not in FAMILIES:
