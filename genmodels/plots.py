@@ -139,6 +139,47 @@ def save_points(path, points, data=None):
     return _save(figure, path)
 
 
+def save_embedding(path, points, labels=None, *, classes=None):
+    """Draws examples laid out in the plane, such as by `genmodels.latent.embed_2d`, in the colours of their classes.
+
+    Args:
+        path: an image file, its format by its ending (.png, .pdf, .svg); missing folders are made.
+        points: [N, 2].
+        labels: [N] integers from 0; None for one colour.
+        classes: names of the classes, for the legend; None for their numbers.
+
+    Returns:
+        The `pathlib.Path` written.
+
+    Raises:
+        ValueError: points or labels of another shape, and fewer names than classes.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from genmodels.plots import save_embedding
+        >>> points = np.random.default_rng(0).normal(size=(100, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_embedding(folder + "/plane.png", points, np.arange(100) % 3).name
+        'plane.png'
+    """
+    points = _checked_points("points", points)
+    labels = np.zeros(len(points), int) if labels is None else np.asarray(labels)
+    if labels.shape != (len(points),) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise ValueError(f"`labels` must be {len(points)} integers from 0; got {labels.shape} of {labels.dtype}.")
+    present = np.unique(labels)
+    if classes is not None and len(classes) <= present[-1]:
+        raise ValueError(f"`classes` must name {present[-1] + 1} classes; got {len(classes)}.")
+    figure = _figure(7, 6)
+    panel = figure.add_subplot(aspect="equal", xticks=[], yticks=[])
+    for label in present:
+        cloud = points[labels == label]
+        name = str(label) if classes is None else classes[label]
+        panel.scatter(*cloud.T, s=12, linewidths=0, alpha=0.8, color=f"C{label % 10}", label=name)
+    if len(present) > 1:
+        figure.legend(loc="outside right upper", markerscale=2, frameon=False)
+    return _save(figure, path)
+
+
 def save_densities(path, columns):
     """Draws densities in the plane, a column each: points as histograms, functions as pictures of exp(log-density).
 

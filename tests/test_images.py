@@ -172,3 +172,22 @@ def test_points_are_drawn_beside_data_on_the_same_axes(tmp_path, shown):
             plots.save_points(tmp_path / "points.png", wrong, data)
     with pytest.raises(ValueError, match=r"The data must be points in the plane, .* got \(50, 3\)"):
         plots.save_points(tmp_path / "points.png", points, np.zeros([50, 3]))
+
+
+def test_embeddings_have_the_colours_of_their_classes(tmp_path):
+    points = np.stack([np.arange(30.0), np.arange(30.0) % 7], axis=1)
+    one = np.asarray(Image.open(plots.save_embedding(tmp_path / "one.png", points)).convert("RGB"))
+    many = Image.open(plots.save_embedding(tmp_path / "many.png", points, np.arange(30) % 3, classes="abc"))
+    many = np.asarray(many.convert("RGB"))
+    # Colours of the default cycle: blue alone, or blue, orange and green.
+    for picture, colours in ((one, 1), (many, 3)):
+        found = [np.any(np.all(np.abs(picture.astype(int) - rgb) < 60, axis=-1)) for rgb in CYCLE]
+        assert sum(found) == colours
+    for labels, options, word in (
+        ([0, 1], {}, "30 integers"), (-np.ones(30, int), {}, "from 0"), (np.arange(30) % 3, {"classes": "ab"}, "3"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=word):
+            plots.save_embedding(tmp_path / "wrong.png", points, labels, **options)
+
+
+CYCLE = ((31, 119, 180), (255, 127, 14), (44, 160, 44))
