@@ -1,5 +1,6 @@
 """Files of networks: checked before they are read, and read without running code from them."""
 
+import contextvars
 import io
 import re
 import zipfile
@@ -18,6 +19,9 @@ MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}  # and assets/…
 # Keras' own limits begin at 4 GiB of one array, which not every machine has.
 MOST_EXPANSION = 100
 SMALL = 64 * 2**20
+
+# The file that is being loaded: its configuration might hold a path where a network is expected.
+_LOADING = contextvars.ContextVar("loading", default=None)
 
 
 def check_archive(path) -> None:
@@ -102,12 +106,17 @@ def load(path, *, compile=True):
     Raises:
         ValueError: for a file that is missing, damaged or unsafe, or holds a class that is not known.
     """
+    if outer := _LOADING.get():
+        raise ValueError(f"{path} is not read: it is {outer} that names it, and a file must not lead to others.")
     check_archive(path)
+    token = _LOADING.set(path)
     try:
         # The global switch that turns safe mode off is the user's; an explicit scope of Keras is not public.
         return keras.models.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # a file may make Keras raise anything, with the whole configuration as text
         raise ValueError(_reason(path, error)) from None
+    finally:
+        _LOADING.reset(token)
 
 
 def _check_members(path, members):

@@ -260,6 +260,21 @@ def test_a_vocabulary_in_another_file_is_not_read(tmp_path):
     )
 
 
+def test_a_network_in_another_file_is_not_read(tmp_path):
+    """A path where the configuration of a model holds a network: from a user it is loaded, from a file it is not."""
+    gm.VAE((2,), levels=None, latent_dim=1).save(tmp_path / "vae.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "secret.keras")
+
+    def change(members):
+        config = json.loads(members["config.json"])
+        config["config"]["encoder"] = str(tmp_path / "secret.keras")
+        members["config.json"] = json.dumps(config).encode()
+
+    message = refusal(gm.load_model, rewritten(tmp_path / "vae.keras", tmp_path / "leads.keras", change))
+    assert "must not lead to others" in message
+    assert gm.VAE((2,), levels=None, latent_dim=1, encoder=tmp_path / "secret.keras").encoder.count_params() == 6
+
+
 @pytest.mark.parametrize("name", ["../ran", "/ran", "assets/../../ran", "assets\\..\\ran", "notes.txt", "assets"])
 def test_members_that_keras_does_not_write(tmp_path, good, name):
     path = rewritten(good, tmp_path / "inner.keras", lambda members: members.update({name: b"x"}))

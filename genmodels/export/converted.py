@@ -54,8 +54,8 @@ def litert(network, path, *, batch_size: int | None = None) -> Path:
     Args:
         network: a functional or sequential Keras model, such as `model.decoder`, `model.generator`, `model.denoiser`.
         path: the file, `….tflite`; replaced when there.
-        batch_size: number of rows, where the file is to take that number only; None for any number. Convolutions after
-            two doublings of the image are converted only with a number.
+        batch_size: number of rows, where the file is to take that number only; None for any number. Generators that
+            double the image again and again by repeating pixels are converted only with a number.
 
     Returns:
         The path. The signature "serving_default" takes the inputs by the names that the network has for them.

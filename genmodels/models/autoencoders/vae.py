@@ -223,7 +223,7 @@ class VAE(LatentModel):
             y = None if labels is None else labels[rows]
             bound = self._elbo if analytic_kl else self._importance_weighted
             more = () if analytic_kl else (tf.constant(num_samples // chunk), chunk)
-            bounds.append(bound(x[rows], y, make_seed(seed), tf.constant(first + start, tf.int64), *more))
+            bounds.append(bound(x[rows], y, make_seed(seed), tf.cast(first + start, tf.int64), *more))
         return tf.concat(bounds, 0)
 
     @compiled

@@ -416,5 +416,5 @@ class Diffusion(LatentModel):
         for start in range(0, len(x), size):
             rows = slice(start, start + size)
             mine = None if labels is None else labels[rows]
-            parts.append(function(x[rows], mine, seed, tf.constant(first + start, tf.int64), *settings))
+            parts.append(function(x[rows], mine, seed, tf.cast(first + start, tf.int64), *settings))
         return tf.concat(parts, 0)

@@ -155,7 +155,7 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         for start in range(0, len(x), size):
             rows = slice(start, start + size)
             mine = x[rows], None if labels is None else labels[rows]
-            parts.append(self._log_prob(*mine, make_seed(seed), tf.constant(first + start, tf.int64), num_samples))
+            parts.append(self._log_prob(*mine, make_seed(seed), tf.cast(first + start, tf.int64), num_samples))
         return tf.concat(parts, 0)
 
     @compiled
