@@ -94,6 +94,8 @@ def test_walks_and_reconstructions(runs, name, tmp_path):
     assert Image.open(tmp_path / "walk.gif").n_frames == 3
     small = ("--rows", 2, "--steps", 3, *labels)
     done("interpolate", runs / name, "--data", "digits", *small, "--out", tmp_path / "w.png")
+    done("interpolate", runs / name, "--loop", "--rows", 3, "--steps", 3, *labels, "--out", tmp_path / "loop.gif")
+    assert Image.open(tmp_path / "loop.gif").n_frames <= 6  # frames that are alike are one
     done("reconstruct", runs / name, "--num", 4, "--out", tmp_path / "r.png")
     assert Image.open(tmp_path / "w.png").size[0] > 100 and Image.open(tmp_path / "r.png").size[0] > 100
 
@@ -108,15 +110,22 @@ def test_what_a_family_lacks_is_said(runs, tmp_path):
 
 
 def test_runs_are_compared(runs, tmp_path):
-    out = done("compare", runs / "vae", runs / "gated-pixelcnn", "--num", 4, "--out", tmp_path / "report.html")
+    out = done("compare", *(runs / name for name in FAMILIES), "--num", 4, "--out", tmp_path / "report.html")
     assert out.strip() == str(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "Gated PixelCNN" in page and "VAE" in page
+    assert all(catalogue.model_class(name).title in page for name in FAMILIES)
 
 
 def test_networks_are_taken_away(runs, tmp_path):
     out = done("export", runs / "vae", "--out", tmp_path / "networks").split()
     assert sorted(path.rsplit("/", 1)[1] for path in out) == ["decoder.keras", "encoder.keras"]
+    for name, form, file in (
+        ("wgan-gp", "h5", "generator.h5"), ("ddpm", "litert", "denoiser.tflite"), ("vae", "onnx", "decoder.onnx"),
+        ("nice", "saved-model", "saved_model.pb"),
+    ):  # fmt: skip
+        done("export", runs / name, "--format", form)
+        assert (runs / name / "export" / form / file).is_file()
+    assert "exists" in refused("export", runs / "nice", "--format", "saved-model")
 
 
 def test_a_run_goes_on_and_another_is_refused(runs):

@@ -72,6 +72,7 @@ def interpolate(
     rows: int = typer.Option(8, help="How many walks."),
     steps: int = typer.Option(10, help="Pictures in a walk, both ends included."),
     labels: str = LABELS,
+    loop: bool = typer.Option(False, help="One way through all draws and back to the first, for an endless film."),
     seed: int = SEED,
     out: Path = typer.Option(Path("interpolation.png"), help="A .png of strips, or a .gif film."),
 ):
@@ -80,7 +81,12 @@ def interpolate(
     if out.suffix not in (".png", ".gif"):
         raise ValueError(f"--out must end in .png or .gif; got {out}.")
     classes = classes_of(model, labels, rows)
-    if data is None:
+    if loop:
+        if data is not None:
+            raise ValueError("--loop goes through draws of the prior; it takes no --data.")
+        label = None if model.num_classes is None else (classes or [0])[0]
+        strips = latent.walk(model, model.prior(rows, seed), steps=steps, closed=True, labels=label)[None]
+    elif data is None:
         ends = model.prior(2 * rows, seed)
         strips = latent.interpolate(model, ends[:rows], ends[rows:], steps=steps, labels=classes)
     else:
