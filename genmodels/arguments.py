@@ -36,7 +36,8 @@ def labels(given, num, num_classes, condition_dim):
     if given.shape != (num,) or given.dtype.kind not in "iu":
         raise ValueError(f"`labels` must be {num} integers, one an example; got shape {given.shape} of {given.dtype}.")
     if given.min() < 0 or given.max() >= num_classes:
-        raise ValueError(f"`labels` must be from 0 to {num_classes - 1}; got {given.min()} to {given.max()}.")
+        wrong = given.max() if given.max() >= num_classes else given.min()
+        raise ValueError(f"`labels` must be from 0 to {num_classes - 1}; got {wrong}.")
     return tf.constant(given, tf.int32)
 
 

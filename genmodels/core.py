@@ -265,20 +265,34 @@ class GenerativeModel(keras.Model):
         Raises:
             ValueError: for a number or labels that do not fit the model.
         """
+        parts = list(self.sample_batches(num, labels=labels, seed=seed, batch_size=batch_size, **options))
+        return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
+
+    def sample_batches(self, num: int, *, labels=None, seed: int = 0, batch_size: int | None = None, **options):
+        """The batches of `sample`, one at a time in memory.
+
+        Args:
+            num: how many in all.
+            labels: as of `sample`.
+            seed: as of `sample`.
+            batch_size: samples at a time, as of `sample`.
+            **options: as of `sample`.
+
+        Yields:
+            `[batch_size, *event_shape]`, the last perhaps fewer.
+        """
         num = checked_count("num", num, 1, None)
         arguments.check_options(self.generate, options)
         few = few_sizes(num, points=len(self.event_shape) == 1)
         batch_size = few if batch_size is None else checked_count("batch_size", batch_size, 1)
         labels = self._labels(labels, num)
         seed = make_seed(seed)
-        parts = []
         for start in range(0, num, batch_size):
             # The last batch is drawn whole and cut: one shape, one trace.
             streams = Streams(seed, tf.constant(start, tf.int64), batch_size)
             rows = None if labels is None else tf.gather(labels, tf.range(start, start + batch_size) % num)
-            parts.append(self.generate(streams, rows, **options))
-        x = parts[0] if len(parts) == 1 else tf.concat(parts, 0)
-        return self._to_data(x if x.shape[0] == num else x[:num])
+            x = self.generate(streams, rows, **options)
+            yield self._to_data(x if start + batch_size <= num else x[: num - start])
 
     def _to_data(self, x):
         """Float samples in the data's units as the data's own type."""

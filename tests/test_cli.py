@@ -105,7 +105,7 @@ def test_what_a_family_lacks_is_said(runs, tmp_path):
         said = refused(name, runs / "gated-pixelcnn", "--out", tmp_path / "x.png")
         assert "GatedPixelCNN" in said and "flow" in said
     assert "elbo" in refused("evaluate", runs / "nice", "--score", "elbo")
-    assert "none" in refused("evaluate", runs / "wgan-gp", "--score", "elbo")
+    assert "no likelihood" in refused("evaluate", runs / "wgan-gp", "--score", "elbo")
     assert "saved_model" in refused("export", runs / "gated-pixelcnn")
 
 
@@ -148,7 +148,7 @@ def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
     done("sample", "runs/vae-cats", "--num", 4)
     assert Image.open("samples.png").mode == "RGB"
     assert training.told("runs/vae-cats") == {
-        "model": "vae", "data": "cats", "size": 8, "channels": None, "binarize": None
+        "model": "vae", "data": "cats", "size": 8, "channels": None, "binarize": None, "classes": None
     }  # fmt: skip
     assert "subfolders" in refused("train", "vae", "cats", "--conditional", "--run", "runs/other", *small)
     done("evaluate", "runs/vae-cats", "--num", 2)
@@ -175,6 +175,9 @@ def test_points(tmp_path):
         (("train", "vae", "digits", "--precision", "float8"), ["float8", "mixed_bfloat16"]),
         (("train", "vae", "digits", "--steps", 3, "--epochs", 1), ["--steps", "--epochs"]),
         (("train", "vae", "digits", "--steps", 0), ["steps"]),
+        (("train", "vae", "digits", "--steps", "ten"), ["--steps", "integer"]),
+        (("train", "vae", "digits", "--stepz", 3), ["--stepz", "--steps"]),
+        (("trian", "vae", "digits"), ["trian"]),
         (("train", "vae", "two_moons", "--conditional"), ["--conditional"]),
         (("sample", "nowhere"), ["nowhere", "model.keras"]),
         (("export", "nowhere", "--format", "zip"), ["zip", "onnx"]),
@@ -186,6 +189,30 @@ def test_wrong_inputs_are_told_in_one_line(arguments, words, tmp_path, monkeypat
     said = refused(*arguments)
     assert all(word in said for word in words), said
     assert not (tmp_path / "runs").exists()
+
+
+def test_few_pictures_are_enough_and_classes_have_names(tmp_path, monkeypatch):
+    """A tenth of a small folder is fewer test pictures than the defaults of the commands; one cannot be read."""
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        folder = tmp_path / "my shapes" / ("round" if i % 2 else "square")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    small = ("--set", "architecture=mlp", "--set", "latent_dim=2", "--size", 8, "--conditional", *STEPS)
+    code, out, err = command("train", "vae", "my shapes", *small)
+    assert code == 0 and "genmodels sample 'runs/vae-my shapes'" in out
+    assert "note: 1 of 41 pictures" in err and "UserWarning" not in err
+    run = "runs/vae-my shapes"
+    done("reconstruct", run)
+    done("interpolate", run, "--data", "my shapes")
+    done("sample", run, "--labels", "square,round", "--out", "named.npz")
+    done("sample", run, "--labels", "1,0", "--out", "numbered.npz")
+    assert np.array_equal(np.load("named.npz")["samples"], np.load("numbered.npz")["samples"])
+    assert "0 round, 1 square" in refused("sample", run, "--labels", "triangle")
+    assert "'my shapes'" in refused("train", "vae", "my shape")
 
 
 def test_wrong_inputs_on_a_run(runs, tmp_path):

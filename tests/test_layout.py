@@ -14,7 +14,7 @@ ALLOWED = {
     "models": {"arguments", "compiling", "core", "settings", "likelihoods", "networks", "layers", "sampling"},
     "training": {"core", "sampling", "data", "files", "images", "plots"},
     "latent": {"core", "sampling", "settings"},
-    "evaluation": {"core", "data", "latent"},
+    "evaluation": {"arguments", "core", "data", "files", "latent", "sampling", "settings"},
     "export": {"arguments", "settings", "core", "compiling", "files", "layers", "models", "networks", "sampling"},
     "report": {"catalogue", "core", "settings", "data", "evaluation", "images", "latent", "plots", "training"},
     "catalogue": {"core", "settings"},

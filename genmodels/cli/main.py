@@ -5,37 +5,24 @@ import sys
 import typer
 
 from genmodels.cli import listing, training, using
+from genmodels.cli.scripts import application, call
 
 DEBUG = "--debug"
-
-
-def application() -> typer.Typer:
-    """The command with all its subcommands."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        no_args_is_help=True,
-        help="Generative models: train one on your data, and use it. `genmodels COMMAND --help` tells more.",
-        epilog=f"A wrong input is told in one line, with exit code 2; {DEBUG} before the command shows where it rose.",
-    )
-    app.callback()(_options)
-    for function in (
-        listing.models, listing.data, training.train, using.sample, using.reconstruct, using.interpolate,
-        using.evaluate, using.compare, using.export,
-    ):  # fmt: skip
-        app.command()(function)
-    return app
+COMMANDS = (
+    listing.models, listing.data, training.train, using.sample, using.reconstruct, using.interpolate, using.evaluate,
+    using.compare, using.export,
+)  # fmt: skip
 
 
 def main() -> None:
     """Runs the command with the arguments of the process."""
-    try:
-        application()()
-    except (ValueError, OSError, ImportError) as error:
-        if DEBUG in sys.argv:
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    app = application(epilog="`genmodels COMMAND --help` tells more. A wrong input ends with one line and exit code 2.")
+    app.callback()(_options)
+    for function in COMMANDS:
+        app.command()(function)
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
+    call(app, debug=DEBUG in sys.argv)
 
 
 def _options(debug: bool = typer.Option(False, DEBUG, help="Show the traceback of an error.")):

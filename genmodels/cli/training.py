@@ -3,6 +3,7 @@
 import ast
 import difflib
 import json
+import shlex
 from pathlib import Path
 
 import keras
@@ -40,7 +41,8 @@ def train(
 ):
     """Trains a model on a named set, a folder of pictures, or an .npz file.
 
-    Ctrl-C keeps the place, and the model as it is: the same command continues, `genmodels sample RUN` draws.
+    A tenth of a folder is kept as the test split. Ctrl-C keeps the place, and the model as it is: the same command
+    continues, `genmodels sample RUN` draws.
     """
     cls = catalogue.model_class(model)
     if precision not in PRECISIONS:
@@ -59,13 +61,13 @@ def train(
     built = build(cls, examples, arguments, conditional, precision)
     built.compile(ema=ema or None)
     run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
-    print(f"{cls.title} of {_thousands(built.parameters)} parameters on {examples!r}; the run is {run}")
     built.fit(
         examples.augmented(flip=True) if flip else examples, batch_size=batch_size, epochs=epochs,
         steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,
-        callbacks=[_Note(run / COMMAND, {"model": catalogue.slug(cls), **source})], run_dir=run, seed=seed,
+        callbacks=[_Start(built, examples, run, {**source, "classes": examples.classes if conditional else None})],
+        run_dir=run, seed=seed,
     )  # fmt: skip
-    print(f"trained; now: genmodels sample {run}")
+    print(f"trained; now: genmodels sample {shlex.quote(str(run))}")
 
 
 def build(cls, data, arguments, conditional=False, precision="float32"):
@@ -129,15 +131,20 @@ def told(run) -> dict | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-class _Note(keras.callbacks.Callback):
-    """Writes into the run's folder what the command was told, once the folder is known to be this run's."""
+class _Start(keras.callbacks.Callback):
+    """Once the arguments are accepted and the folder is this run's: says what is trained, and notes the data there."""
 
-    def __init__(self, path, record):
+    def __init__(self, model, data, run, record):
         super().__init__()
-        self.path, self.record = path, record
+        self.text = (
+            f"{model.title} of {_thousands(model.parameters)} parameters on {data!r}; the run is {run}. Ctrl-C keeps "
+            "the place."
+        )
+        self.path, self.record = run / COMMAND, {"model": catalogue.slug(type(model)), **record}
 
     def on_train_begin(self, logs=None):
-        """Writes it."""
+        """Says and writes it."""
+        print(self.text, flush=True)
         write_atomically(self.path, json.dumps(self.record, indent=2) + "\n")
 
 

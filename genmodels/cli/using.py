@@ -12,11 +12,12 @@ from genmodels.cli import training
 from genmodels.cli.scripts import classes_of, data_for
 from genmodels.export.formats import FORMATS, write
 from genmodels.report import write_report
+from genmodels.settings import checked_count
 from genmodels.training.run_directory import load_model, write_atomically
 
 RUN = typer.Argument(help="A run's folder, or a .keras file.")
 DATA = typer.Option(None, help="A named set, a folder, or an .npz file.  [default: what the run was trained on]")
-LABELS = typer.Option("", help="Classes of a conditional model, such as 7 or 0,1,2, taken in turn.")
+LABELS = typer.Option("", help="Classes of a conditional model, numbers or names, such as 7 or 0,1,2, in turn.")
 SEED = typer.Option(0, help="The same seed gives the same result.")
 
 
@@ -36,7 +37,7 @@ def sample(
     options = training.settings_of(set_, sampling_options(model.generate), f"{type(model).__name__} samples with")
     if model.condition_dim is not None:
         raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
-    drawn = model.sample(num, labels=classes_of(model, labels, num), seed=seed, **options).numpy()
+    drawn = model.sample(num, labels=classes_of(model, labels, num, _names(run)), seed=seed, **options).numpy()
     if out.suffix == ".npz":
         out.parent.mkdir(parents=True, exist_ok=True)
         np.savez(out, samples=drawn)
@@ -48,14 +49,14 @@ def sample(
 def reconstruct(
     run: Path = RUN,
     data: str = DATA,
-    num: int = typer.Option(32, help="How many test examples."),
+    num: int = typer.Option(32, help="How many test examples; all, where there are fewer."),
     seed: int = SEED,
     out: Path = typer.Option(Path("reconstructions.png"), help="The .png to write."),
 ):
     """Encodes test pictures and decodes them again: each stands left of its reconstruction."""
     model = _pictures(_with_latents(load_model(run)), run)
     _, test = _data(model, run, data)
-    chosen = test.take(num, seed=seed)
+    chosen = test.take(min(checked_count("num", num, 1), len(test)), seed=seed)
     labels = None if model.num_classes is None else chosen.labels
     if not latent.has_encoder(model):
         print(f"a {type(model).__name__} has no encoder: searching for the nearest latents", flush=True)
@@ -63,13 +64,13 @@ def reconstruct(
     else:
         rebuilt = model.reconstruct(chosen.examples, labels)
     pairs = images.pairs(chosen.examples, rebuilt)
-    print(images.save_grid(out, pairs, levels=model.levels, columns=2 * max(1, round(num**0.5 / 2))))
+    print(images.save_grid(out, pairs, levels=model.levels, columns=2 * max(1, round(len(pairs) ** 0.5 / 2))))
 
 
 def interpolate(
     run: Path = RUN,
     data: str = typer.Option(None, help="Walk between its test pictures; without it, between draws of the prior."),
-    rows: int = typer.Option(8, help="How many walks."),
+    rows: int = typer.Option(8, help="How many walks; fewer, where the test pictures are."),
     steps: int = typer.Option(10, help="Pictures in a walk, both ends included."),
     labels: str = LABELS,
     loop: bool = typer.Option(False, help="One way through all draws and back to the first, for an endless film."),
@@ -80,22 +81,19 @@ def interpolate(
     model = _pictures(_with_latents(load_model(run)), run)
     if out.suffix not in (".png", ".gif"):
         raise ValueError(f"--out must end in .png or .gif; got {out}.")
-    classes = classes_of(model, labels, rows)
+    checked_count("rows", rows, 1)
+    classes = classes_of(model, labels, rows, _names(run))
+    if loop and data is not None:
+        raise ValueError("--loop goes through draws of the prior; it takes no --data.")
     if loop:
-        if data is not None:
-            raise ValueError("--loop goes through draws of the prior; it takes no --data.")
         label = None if model.num_classes is None else (classes or [0])[0]
         strips = latent.walk(model, model.prior(rows, seed), steps=steps, closed=True, labels=label)[None]
-    elif data is None:
+    elif data is not None:
+        start, end, classes = _ends(model, _data(model, run, data)[1], rows, classes, seed)
+        strips = latent.interpolate_examples(model, start, end, steps=steps, labels=classes, seed=seed)
+    else:
         ends = model.prior(2 * rows, seed)
         strips = latent.interpolate(model, ends[:rows], ends[rows:], steps=steps, labels=classes)
-    else:
-        if model.num_classes is not None and classes is None:
-            raise ValueError(f"the model has {model.num_classes} classes: name those of the walks with --labels.")
-        ends = _data(model, run, data)[1].take(2 * rows, seed=seed).examples
-        strips = latent.interpolate_examples(
-            model, ends[:rows], ends[rows:], steps=steps, labels=classes, seed=seed
-        )
     if out.suffix == ".gif":
         print(images.save_gif(out, strips.numpy().swapaxes(0, 1), levels=model.levels))
     else:
@@ -146,9 +144,34 @@ def export(
     """Takes the model away: its networks as plain Keras files, a SavedModel, ONNX, or LiteRT."""
     if format not in FORMATS:
         raise ValueError(f"--format must be {', '.join(FORMATS)}; got {format!r}.")
-    model = load_model(run)
-    for path in write(model, _beside(run, "export") / format if out is None else out, format):
-        print(path)
+    out = _beside(run, "export") / format if out is None else out
+    try:
+        for path in write(load_model(run), out, format):
+            print(path)
+    except ImportError as error:
+        raise ValueError(error) from None
+
+
+def _ends(model, test, rows, classes, seed):
+    """Pairs of test pictures, and the classes of a conditional model: both pictures of a walk are then of its class."""
+    order = np.random.default_rng(seed).permutation(len(test))
+    if model.num_classes is None:
+        rows = min(rows, len(test) // 2)
+        start, end = order[:rows], order[rows : 2 * rows]
+    else:
+        classes = [i % model.num_classes for i in range(rows)] if classes is None else classes
+        queues = [list(order[test.labels[order] == label]) for label in range(model.num_classes)]
+        pairs = [(queues[c].pop(), queues[c].pop(), c) for c in classes if len(queues[c]) > 1]
+        start, end, classes = (np.array(column) for column in zip(*pairs)) if pairs else ([], [], [])
+    if not len(start):
+        one = "" if model.num_classes is None else " of one class"
+        raise ValueError(f"a walk needs two test pictures{one}; there are {len(test)} in all.")
+    return test.examples[start], test.examples[end], classes
+
+
+def _names(run):
+    """The names of the classes that a run was trained on, where they are known."""
+    return (training.told(run) or {}).get("classes")
 
 
 def _with_latents(model):

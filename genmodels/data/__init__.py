@@ -2,9 +2,21 @@
 
 from genmodels.data.augment import Augment
 from genmodels.data.dataset import Dataset
+from genmodels.data.files import cache_folder
 from genmodels.data.inputs import Stream, as_dataset
 from genmodels.data.named import place
 from genmodels.data.pipeline import batches, once
 from genmodels.data.sources import data_names, load_data
 
-__all__ = ["Augment", "Dataset", "Stream", "as_dataset", "batches", "data_names", "load_data", "once", "place"]
+__all__ = [
+    "Augment",
+    "Dataset",
+    "Stream",
+    "as_dataset",
+    "batches",
+    "cache_folder",
+    "data_names",
+    "load_data",
+    "once",
+    "place",
+]

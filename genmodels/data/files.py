@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -123,3 +124,8 @@ def _dataset(path, pair, levels, classes):
     if integers and classes is None and y.size and y.min() >= 0:
         classes = tuple(str(label) for label in range(int(y.max()) + 1))
     return Dataset(x, y, levels, path.stem, None if y is None else classes)
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures and classifiers of data sets are kept: `$GENMODELS_CACHE`, or ~/.cache/genmodels."""
+    return Path(os.environ.get("GENMODELS_CACHE") or Path.home() / ".cache" / "genmodels")

@@ -14,6 +14,7 @@ import numpy as np
 
 from genmodels.data import pictures
 from genmodels.data.dataset import Dataset
+from genmodels.data.files import cache_folder
 from genmodels.data.splits import Splits, stratified_order
 
 FORMAT = 1  # of the cache: raise it when decoding changes
@@ -90,9 +91,8 @@ def _cache_stem(folder, paths, size, channels):
     stats = [os.stat(folder / path) for path in paths]
     files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in zip(paths, stats)]
     key = json.dumps([FORMAT, str(folder.resolve()), size, channels, files])
-    cache = Path(os.environ.get("GENMODELS_CACHE") or Path.home() / ".cache" / "genmodels")
     # A suffix is appended later, so the name must hold no dot.
-    return cache / f"folder-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    return cache_folder() / f"folder-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
 def _decode_all(folder, paths, size, channels, stem):

@@ -142,10 +142,12 @@ def _resolve(source):
         raise ValueError(f"{place} is neither a folder of pictures nor an .npz file.")
     if place.suffix or len(place.parts) > 1:
         raise ValueError(f"there is no folder or .npz file {place}.")
-    near = difflib.get_close_matches(str(source).lower().replace("-", "_"), data_names(), 1)
+    here = [path.name for path in Path().iterdir() if path.is_dir() or path.suffix == ".npz"]
+    near = difflib.get_close_matches(str(source), [*data_names(), *here], 1)
+    near = near or difflib.get_close_matches(str(source).lower().replace("-", "_"), data_names(), 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"no data are called {str(source)!r}.{hint} There are {', '.join(data_names())}, or give a "
-                     "folder of pictures or an .npz file.")  # fmt: skip
+    raise ValueError(f"no data are called {str(source)!r}, and there is no such folder or file.{hint} There are "
+                     f"{', '.join(data_names())}, or give a folder of pictures or an .npz file.")  # fmt: skip
 
 
 def _divided(splits: Splits, test_fraction, seed, validation):

@@ -39,8 +39,8 @@ def summary(model, test, train=None, *, score=None, examples=None, num=256, seed
         'lower bound'
     """
     if score is not None and score not in model.scores:
-        offered = ", ".join(model.scores) or "none: it has no likelihood"
-        raise ValueError(f"{type(model).__name__} has the scores {offered}; got {score!r}.")
+        offered = f"the scores {', '.join(model.scores)}" if model.scores else "no likelihood, hence no score"
+        raise ValueError(f"{type(model).__name__} has {offered}; got {score!r}.")
     figures = {"parameters": model.parameters}
     if model.scores:
         score = score or next(iter(model.scores))

@@ -89,7 +89,9 @@ def _converted(network, path, format, run, rows):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         try:
-            copy.export(temporary, format=format, verbose=False, input_signature=signature)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of the converter's own NumPy
+                copy.export(temporary, format=format, verbose=False, input_signature=signature)
             given = np.asarray(run(str(temporary), copy, inputs), np.float32)
         except Exception as error:  # converters and runtimes raise what they like
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

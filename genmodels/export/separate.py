@@ -1,5 +1,7 @@
 """The networks inside a model, each in a file of its own that plain Keras loads."""
 
+import contextlib
+import logging
 import os
 from pathlib import Path
 
@@ -58,7 +60,8 @@ def networks(model, folder, format: str = "keras") -> dict[str, Path]:
     paths = {}
     for name, network in copies.items():
         temporary = folder / f".{name}.{os.getpid()}.{format}"
-        network.save(temporary)
+        with _without_advice():
+            network.save(temporary)
         paths[name] = folder / f"{name}.{format}"
         os.replace(temporary, paths[name])
     return paths
@@ -73,3 +76,15 @@ def _refuse_operations(name, network):
             raise ValueError(
                 f'the HDF5 format holds layers only, and `{name}` has the operation {part.name!r}: use format="keras".'
             )
+
+
+@contextlib.contextmanager
+def _without_advice():
+    """Without Keras' advice, at every file, that HDF5 is an old format: it was asked for."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -41,8 +41,12 @@ def samples(run, num, seed):
         return _plane(run, window, [*behind, ("dots", drawn)], f"{num} samples{more}{seen}")
     classes = model.num_classes
     if classes is not None and classes <= num and classes * (model.event_shape[1] + 2) + 2 <= 2 * WIDTH:
-        drawn = drawn[: num // classes * classes]
-        return _grid(run, drawn, classes, f"{len(drawn)} samples, a column a class")
+        columns = classes * max(1, min(8, _across(model, num)) // classes)  # few classes: several columns each
+        if columns > num:
+            columns = classes
+        drawn = drawn[: num // columns * columns]
+        order = "a column a class" if columns == classes else "the classes in turn along a row"
+        return _grid(run, drawn, columns, f"{len(drawn)} samples, {order}")
     return _grid(run, drawn, _across(model, num), f"{num} samples")
 
 

@@ -161,6 +161,7 @@ class Trainer:
         self.saved = self.pictured = self.started
         self.saved_step = int(self.step)
         self.progress = Progress(self.total, int(self.step), self.verbose)
+        self.progress.note("compiling the first step")
         if restored:
             self.progress.note(f"resumed {self.run.path} at step {int(self.step)}")
         if model.average is not None:
