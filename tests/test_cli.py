@@ -100,6 +100,17 @@ def test_walks_and_reconstructions(runs, name, tmp_path):
     assert Image.open(tmp_path / "w.png").size[0] > 100 and Image.open(tmp_path / "r.png").size[0] > 100
 
 
+def test_quality_of_samples(runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "quality.json"
+    arguments = ("evaluate", runs / "wgan-gp", "--num", 8, "--out", out)
+    done(*arguments, "--features", "pixels", "--num-quality", 100)
+    figures = json.loads(out.read_text())
+    assert figures["num_fake"] == 100 and figures["frechet"] > figures["floor_frechet"] > 0
+    assert figures["features"] == "pixel-pca-64" and figures["split"] == "test"
+    assert "pixels, classifier" in refused(*arguments, "--features", "pixel")
+
+
 def test_what_a_family_lacks_is_said(runs, tmp_path):
     for name in ("reconstruct", "interpolate"):
         said = refused(name, runs / "gated-pixelcnn", "--out", tmp_path / "x.png")

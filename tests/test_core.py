@@ -241,8 +241,8 @@ def test_wrong_arguments_of_sample_are_refused():
         (classes, {"num": 2, "labels": [[0, 1]]}, r"`labels` must be 2 integers.* got shape \(1, 2\)"),
         (classes, {"num": 2, "labels": [0.0, 1.0]}, r"`labels` must be 2 integers.* of float64"),
         (classes, {"num": 2, "labels": [0, 3]}, "`labels` must be from 0 to 2; got 3"),
-        (classes, {"num": 2, "labels": [-1, 1]}, "`labels` must be from 0 to 2; got -1 to 1"),
-        (classes, {"num": 2, "labels": 3}, "`labels` must be from 0 to 2; got 3 to 3"),
+        (classes, {"num": 2, "labels": [-1, 1]}, "`labels` must be from 0 to 2; got -1"),
+        (classes, {"num": 2, "labels": 3}, "`labels` must be from 0 to 2; got 3"),
     ):
         with pytest.raises(ValueError, match=message):
             model.sample(**arguments)

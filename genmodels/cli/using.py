@@ -18,6 +18,7 @@ from genmodels.training.run_directory import load_model, write_atomically
 RUN = typer.Argument(help="A run's folder, or a .keras file.")
 DATA = typer.Option(None, help="A named set, a folder, or an .npz file.  [default: what the run was trained on]")
 LABELS = typer.Option("", help="Classes of a conditional model, numbers or names, such as 7 or 0,1,2, in turn.")
+FEATURES = {"pixels": evaluation.PixelPCA, "classifier": evaluation.ClassifierFeatures}
 SEED = typer.Option(0, help="The same seed gives the same result.")
 
 
@@ -106,16 +107,23 @@ def evaluate(
     score: str = typer.Option(None, help="Which likelihood, where there are two: elbo or log_prob."),
     examples: int = typer.Option(None, help="Test examples for the likelihood.  [default: all]"),
     num: int = typer.Option(256, help="Samples, for their time and their distance to the training data."),
+    features: str = typer.Option(None, help=f"Measure samples in these: {', '.join(FEATURES)}, or a network's file."),
+    num_quality: int = typer.Option(10_000, help="Samples and test examples for that, at most."),
     seed: int = SEED,
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Of the score: num_samples=500."),
     out: Path = typer.Option(None, help="The .json to write.  [default: evaluation.json in the run's folder]"),
 ):
-    """Measures the likelihood with its kind, the time of sampling, and whether samples are copies of training data."""
+    """Measures the likelihood with its kind, the time of sampling, and whether samples are copies of training data.
+
+    With --features also how samples differ from test examples (Fréchet distance, KID, precision and recall, density and
+    coverage), beside how training examples do.
+    """
     model = load_model(run)
     train, test = _data(model, run, data)
+    features = None if features is None else _features(features, train)
     figures = evaluation.summary(
-        model, test, train, score=score, examples=examples, num=num, seed=seed,
-        options=training.settings_of(set_), progress=True,
+        model, test, train, score=score, examples=examples, num=num, features=features,
+        num_quality=num_quality, seed=seed, options=training.settings_of(set_), progress=True,
     )  # fmt: skip
     figures = {"model": type(model).__name__, "data": test.name, **figures}
     width = max(map(len, figures))
@@ -193,6 +201,15 @@ def _data(model, run, given):
     if source is None:
         raise ValueError(f"{run} does not say what it was trained on: give --data.")
     return training.loaded(source)
+
+
+def _features(name, train):
+    """Features by name, fitted to the training data, or a network's by its file."""
+    if name in FEATURES:
+        return FEATURES[name]().fit(train)
+    if not Path(name).is_file():
+        raise ValueError(f"--features must be {', '.join(FEATURES)}, or a .keras file; got {name!r}.")
+    return evaluation.NetworkFeatures(name, name=Path(name).stem)
 
 
 def _test_split(run):
