@@ -526,5 +526,5 @@ def test_what_the_papers_models_refuse():
         gm.GAN((2,), **POINTS).encode(toys.points(3))
     with pytest.raises(ValueError, match="`labels` were given, but the model was built without"):
         gm.GAN((2,), **POINTS).sample(2, labels=[0, 1])
-    with pytest.raises(ValueError, match=r"`labels` must be from 0 to 2; got 3 to 3"):
+    with pytest.raises(ValueError, match=r"`labels` must be from 0 to 2; got 3"):
         gm.GAN((2,), num_classes=3, **POINTS).sample(2, labels=3)

@@ -419,11 +419,11 @@ def test_labels_that_do_not_fit_are_refused():
     for call in (model.encode, model.elbo, model.log_prob, model.reconstruct):
         with pytest.raises(ValueError, match="num_classes=3: give `labels` with the examples"):
             call(x)
-        with pytest.raises(ValueError, match="`labels` must be from 0 to 2; got 0 to 3"):
+        with pytest.raises(ValueError, match="`labels` must be from 0 to 2; got 3"):
             call(x, [0, 3])
         with pytest.raises(ValueError, match="`labels` must be 2 integers"):
             call(x, [0, 1, 2])
-    with pytest.raises(ValueError, match="`labels` must be from 0 to 2; got -1 to 0"):
+    with pytest.raises(ValueError, match="`labels` must be from 0 to 2; got -1"):
         model.decode(np.zeros((2, 2)), [0, -1])
     for call in (plain.encode, plain.elbo, plain.log_prob, plain.decode):
         with pytest.raises(ValueError, match="without `num_classes`"):
