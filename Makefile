@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(PY) recipes/vae_digits.py
 
 test: $(VENV)/.installed lint
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What a browser shows of the pages that genmodels writes.
 browser-test: $(VENV)/.installed
