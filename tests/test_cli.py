@@ -159,10 +159,12 @@ def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
     done("sample", "runs/vae-cats", "--num", 4)
     assert Image.open("samples.png").mode == "RGB"
     assert training.told("runs/vae-cats") == {
-        "model": "vae", "data": "cats", "size": 8, "channels": None, "binarize": None, "classes": None
+        "model": "vae", "data": str(tmp_path / "cats"), "size": 8, "channels": None, "binarize": None, "classes": None
     }  # fmt: skip
     assert "subfolders" in refused("train", "vae", "cats", "--conditional", "--run", "runs/other", *small)
-    done("evaluate", "runs/vae-cats", "--num", 2)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done("evaluate", "../runs/vae-cats", "--num", 2)  # the run knows where its pictures are
 
 
 def test_points(tmp_path):

@@ -10,7 +10,7 @@ import keras
 import typer
 
 from genmodels import catalogue
-from genmodels.data import load_data
+from genmodels.data import data_names, load_data
 from genmodels.settings import constructor_arguments
 from genmodels.training.run_directory import write_atomically
 
@@ -57,6 +57,7 @@ def train(
     examples, test = loaded(source)
     if conditional and examples.labels is None:
         raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
+    classes = examples.classes if conditional else None
     keras.utils.set_random_seed(seed)
     built = build(cls, examples, arguments, conditional, precision)
     built.compile(ema=ema or None)
@@ -64,7 +65,7 @@ def train(
     built.fit(
         examples.augmented(flip=True) if flip else examples, batch_size=batch_size, epochs=epochs,
         steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,
-        callbacks=[_Start(built, examples, run, {**source, "classes": examples.classes if conditional else None})],
+        callbacks=[_Start(built, examples, run, {**source, "data": _anywhere(data), "classes": classes})],
         run_dir=run, seed=seed,
     )  # fmt: skip
     print(f"trained; now: genmodels sample {shlex.quote(str(run))}")
@@ -156,6 +157,11 @@ def _literal(text):
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def _anywhere(data):
+    """A source as it can be found from other folders, too."""
+    return data if data.lower().replace("-", "_") in data_names() else str(Path(data).expanduser().resolve())
 
 
 def _stem(data):

@@ -1,6 +1,7 @@
 """The commands on a trained run: draw, rebuild, walk, measure, compare, take away."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,9 @@ def sample(
     drawn = model.sample(num, labels=classes_of(model, labels, num, _names(run)), seed=seed, **options).numpy()
     if out.suffix == ".npz":
         out.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(out, samples=drawn)
+        partial = out.with_name(f".{out.stem}.{os.getpid()}.npz")
+        np.savez(partial, samples=drawn)
+        os.replace(partial, out)
         print(out)
     else:
         print(plots.save_samples(out, drawn, levels=model.levels, columns=columns))
