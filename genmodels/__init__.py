@@ -17,6 +17,7 @@ from genmodels import (
 )
 from genmodels.core import Batch, GenerativeModel, LatentModel, LikelihoodModel, Objective
 from genmodels.data import Dataset, load_data
+from genmodels.evaluation import evaluate
 from genmodels.images import save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models import diffusion, flows, gans
@@ -67,6 +68,7 @@ __all__ = [
     "cli",
     "data",
     "diffusion",
+    "evaluate",
     "evaluation",
     "export",
     "flows",

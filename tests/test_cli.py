@@ -108,7 +108,12 @@ def test_quality_of_samples(runs, tmp_path, monkeypatch):
     figures = json.loads(out.read_text())
     assert figures["num_fake"] == 100 and figures["frechet"] > figures["floor_frechet"] > 0
     assert figures["features"] == "pixel-pca-64" and figures["split"] == "test"
+    assert "| WGANGP | wgan-gp | digits |" in out.with_suffix(".md").read_text()
     assert "pixels, classifier" in refused(*arguments, "--features", "pixel")
+    assert ".json" in refused("evaluate", runs / "wgan-gp", "--out", tmp_path / "quality.txt")
+    only = json.loads(done(*arguments, "--metrics", "memorisation") and out.read_text())
+    assert set(only) == {"model", "run", "data", "copies", "distance_ratio"}
+    assert "memorisation" in refused(*arguments, "--metrics", "copies")
 
 
 def test_what_a_family_lacks_is_said(runs, tmp_path):
@@ -122,9 +127,13 @@ def test_what_a_family_lacks_is_said(runs, tmp_path):
 
 def test_runs_are_compared(runs, tmp_path):
     out = done("compare", *(runs / name for name in FAMILIES), "--num", 4, "--out", tmp_path / "report.html")
-    assert out.strip() == str(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert all(catalogue.model_class(name).title in page for name in FAMILIES)
+    table, rows = (tmp_path / "report.md").read_text(), json.loads((tmp_path / "report.json").read_text())
+    written = [str(tmp_path / f"report.{kind}") for kind in ("html", "json", "md")]
+    assert table in out and all(path in out.splitlines() for path in written)
+    assert [row["model"] for row in rows] == [catalogue.model_class(name).__name__ for name in FAMILIES]
+    assert all(f"| {name} |" in table for name in FAMILIES)
 
 
 def test_networks_are_taken_away(runs, tmp_path):

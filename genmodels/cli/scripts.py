@@ -2,11 +2,8 @@
 
 import sys
 import warnings
-from pathlib import Path
 
-from genmodels.data import load_data
-
-__all__ = ["application", "call", "classes_of", "data_for", "integers", "run"]
+__all__ = ["application", "call", "classes_of", "integers", "run"]
 
 _SAID = set()  # warnings of this process
 
@@ -121,36 +118,3 @@ def _numbers(text, names):
 
 def _listed(names):
     return f" ({', '.join(f'{i} {name}' for i, name in enumerate(names))})" if names else ""
-
-
-def data_for(model, source: str) -> tuple:
-    """Train and test split of a source in the form that a model was trained on: pictures of its size and levels.
-
-    Args:
-        model: a generative model.
-        source: a name, a folder, or an `.npz` file, as `load_data` takes.
-
-    Raises:
-        ValueError: data that do not fit the model.
-        FileNotFoundError: data that are not there.
-
-    Example:
-        >>> import genmodels as gm
-        >>> train, test = data_for(gm.VAE((8, 8, 1), levels=17, latent_dim=2), "digits")
-        >>> test
-        Dataset('digits', 359 × (8, 8, 1), levels=17, 10 classes)
-    """
-    pictures = len(model.event_shape) == 3
-    shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if pictures else {}
-    parts = load_data(source, **shape) if Path(source).is_dir() else load_data(source)
-    if pictures and parts[0].event_shape != model.event_shape and parts[0].levels is not None:
-        parts = load_data(source, **shape)
-    if model.levels == 2 and parts[0].levels not in (2, None):
-        parts = tuple(part.binarized("static", seed) for seed, part in enumerate(parts))
-    for part in parts:
-        if part.event_shape != model.event_shape or part.levels != model.levels:
-            raise ValueError(
-                f"the model takes examples of shape {model.event_shape} with levels={model.levels}; {source} has "
-                f"{part.event_shape} with levels={part.levels}."
-            )
-    return parts

@@ -2,7 +2,6 @@
 
 import ast
 import difflib
-import json
 import shlex
 from pathlib import Path
 
@@ -10,14 +9,13 @@ import keras
 import typer
 
 from genmodels import catalogue
-from genmodels.data import data_names, load_data
+from genmodels.data import data_names
 from genmodels.settings import constructor_arguments
-from genmodels.training.run_directory import write_atomically
+from genmodels.training import source
 
 SIZE = 32  # pixels of a folder's pictures where none is given
 STEPS = 10_000  # where neither steps nor epochs are given
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-COMMAND = "command.json"  # what `train` was told of the data, for the commands that come after
 OWN = ("event_shape", "levels", "num_classes", "dtype", "name")  # arguments that data and flags decide
 
 
@@ -50,11 +48,11 @@ def train(
     if steps is not None and epochs is not None:
         raise ValueError("give --steps or --epochs, not both.")
     arguments = parsed_settings(cls, set_)
-    source = {
+    told = {
         "data": data, "size": SIZE if size is None and Path(data).is_dir() else size, "channels": channels,
-        "binarize": binarize,
+        "binarize": binarize, "flip": flip,
     }  # fmt: skip
-    examples, test = loaded(source)
+    examples, test = source.load(told)
     if conditional and examples.labels is None:
         raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
     classes = examples.classes if conditional else None
@@ -63,9 +61,9 @@ def train(
     built.compile(ema=ema or None)
     run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
     built.fit(
-        examples.augmented(flip=True) if flip else examples, batch_size=batch_size, epochs=epochs,
+        examples, batch_size=batch_size, epochs=epochs,
         steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,
-        callbacks=[_Start(built, examples, run, {**source, "data": _anywhere(data), "classes": classes})],
+        callbacks=[_Start(built, examples, run, {**told, "data": _anywhere(data), "classes": classes})],
         run_dir=run, seed=seed,
     )  # fmt: skip
     print(f"trained; now: genmodels sample {shlex.quote(str(run))}")
@@ -120,18 +118,6 @@ def settings_of(texts, known=None, saying="known are") -> dict:
     return settings
 
 
-def loaded(source, validation=False):
-    """Train and test split of what `train` was told of the data."""
-    options = {name: value for name, value in source.items() if name in ("size", "channels", "binarize")}
-    return load_data(source["data"], validation=validation, **{n: v for n, v in options.items() if v is not None})
-
-
-def told(run) -> dict | None:
-    """What `train` was told of a run's data; None where something else trained it."""
-    path = Path(run, COMMAND)
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
 class _Start(keras.callbacks.Callback):
     """Once the arguments are accepted and the folder is this run's: says what is trained, and notes the data there."""
 
@@ -141,12 +127,12 @@ class _Start(keras.callbacks.Callback):
             f"{model.title} of {_thousands(model.parameters)} parameters on {data!r}; the run is {run}. Ctrl-C keeps "
             "the place."
         )
-        self.path, self.record = run / COMMAND, {"model": catalogue.slug(type(model)), **record}
+        self.run, self.record = run, {"model": catalogue.slug(type(model)), **record}
 
     def on_train_begin(self, logs=None):
         """Says and writes it."""
         print(self.text, flush=True)
-        write_atomically(self.path, json.dumps(self.record, indent=2) + "\n")
+        source.note(self.run, self.record)
 
 
 def _literal(text):

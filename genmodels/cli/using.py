@@ -10,16 +10,16 @@ import typer
 from genmodels import evaluation, images, latent, plots
 from genmodels.arguments import sampling_options
 from genmodels.cli import training
-from genmodels.cli.scripts import classes_of, data_for
+from genmodels.cli.scripts import classes_of
 from genmodels.export.formats import FORMATS, write
 from genmodels.report import write_report
 from genmodels.settings import checked_count
+from genmodels.training import source
 from genmodels.training.run_directory import load_model, write_atomically
 
 RUN = typer.Argument(help="A run's folder, or a .keras file.")
 DATA = typer.Option(None, help="A named set, a folder, or an .npz file.  [default: what the run was trained on]")
 LABELS = typer.Option("", help="Classes of a conditional model, numbers or names, such as 7 or 0,1,2, in turn.")
-FEATURES = {"pixels": evaluation.PixelPCA, "classifier": evaluation.ClassifierFeatures}
 SEED = typer.Option(0, help="The same seed gives the same result.")
 
 
@@ -107,44 +107,51 @@ def interpolate(
 def evaluate(
     run: Path = RUN,
     data: str = DATA,
+    metrics: str = typer.Option(None, help=f"Only these of {', '.join(evaluation.METRICS)}, with commas."),
     score: str = typer.Option(None, help="Which likelihood, where there are two: elbo or log_prob."),
     examples: int = typer.Option(None, help="Test examples for the likelihood.  [default: all]"),
     num: int = typer.Option(256, help="Samples, for their time and their distance to the training data."),
-    features: str = typer.Option(None, help=f"Measure samples in these: {', '.join(FEATURES)}, or a network's file."),
+    features: str = typer.Option(None, help="Measure samples in these: pixels, classifier, or a network's file."),
     num_quality: int = typer.Option(10_000, help="Samples and test examples for that, at most."),
     seed: int = SEED,
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Of the score: num_samples=500."),
-    out: Path = typer.Option(None, help="The .json to write.  [default: evaluation.json in the run's folder]"),
+    out: Path = typer.Option(
+        None, help="The .json to write, and a .md beside it.  [default: evaluation.json in the run's folder]"
+    ),
 ):
-    """Measures the likelihood with its kind, the time of sampling, and whether samples are copies of training data.
+    """Measures the likelihood with its kind, time and memory, and whether samples are copies of training data.
 
     With --features also how samples differ from test examples (Fréchet distance, KID, precision and recall, density and
     coverage), beside how training examples do.
     """
-    model = load_model(run)
-    train, test = _data(model, run, data)
-    features = None if features is None else _features(features, train)
-    figures = evaluation.summary(
-        model, test, train, score=score, examples=examples, num=num, features=features,
-        num_quality=num_quality, seed=seed, options=training.settings_of(set_), progress=True,
+    out = _beside(run, "evaluation.json") if out is None else out
+    if out.suffix != ".json":
+        raise ValueError(f"--out must end in .json; got {out}.")
+    figures = evaluation.evaluate(
+        run, data, metrics=None if metrics is None else metrics.replace(" ", "").split(","), score=score,
+        examples=examples, num=num, features=_features(features), num_quality=num_quality, seed=seed,
+        options=training.settings_of(set_), progress=True,
     )  # fmt: skip
-    figures = {"model": type(model).__name__, "data": test.name, **figures}
     width = max(map(len, figures))
     for name, value in figures.items():
         print(f"{name:<{width}}  {f'{value:.5g}' if isinstance(value, float) else value}")
-    out = _beside(run, "evaluation.json") if out is None else out
-    write_atomically(out, json.dumps(figures, indent=2) + "\n")
-    print(out)
+    _write_figures(out, figures, [figures])
 
 
 def compare(
     runs: list[Path] = typer.Argument(help="Folders of runs."),
     num: int = typer.Option(64, help="Samples of each."),
     seed: int = SEED,
-    out: Path = typer.Option(Path("report.html"), help="The page to write."),
+    out: Path = typer.Option(Path("report.html"), help="The page to write; the table also as .json and .md beside it."),
 ):
-    """Sets runs side by side in one HTML page: samples, walks, curves, figures, settings."""
+    """Sets runs side by side in one HTML page: samples, walks, curves, figures, settings. Prints their table.
+
+    The table's figures are those that `genmodels evaluate` left in the runs' folders.
+    """
     print(write_report(runs, out, data=[_test_split(run) for run in runs], num=num, seed=seed))
+    found = [evaluation.recorded(run) for run in runs]
+    print(evaluation.markdown(found))
+    _write_figures(out.with_suffix(".json"), found, found)
 
 
 def export(
@@ -182,7 +189,7 @@ def _ends(model, test, rows, classes, seed):
 
 def _names(run):
     """The names of the classes that a run was trained on, where they are known."""
-    return (training.told(run) or {}).get("classes")
+    return (source.noted(run) or {}).get("classes")
 
 
 def _with_latents(model):
@@ -198,28 +205,27 @@ def _pictures(model, run):
 
 def _data(model, run, given):
     """Train and test split: of the source given, or of what the run was trained on."""
-    if given is not None:
-        return data_for(model, given)
-    source = training.told(run) if Path(run).is_dir() else None
-    if source is None:
-        raise ValueError(f"{run} does not say what it was trained on: give --data.")
-    return training.loaded(source)
+    return source.load_of(run) if given is None else source.data_for(model, given)
 
 
-def _features(name, train):
-    """Features by name, fitted to the training data, or a network's by its file."""
-    if name in FEATURES:
-        return FEATURES[name]().fit(train)
-    if not Path(name).is_file():
-        raise ValueError(f"--features must be {', '.join(FEATURES)}, or a .keras file; got {name!r}.")
-    return evaluation.NetworkFeatures(name, name=Path(name).stem)
+def _features(name):
+    """A name of `evaluation.FITTED`, or a network's file."""
+    if name is None or name in evaluation.FITTED or Path(name).is_file():
+        return name
+    raise ValueError(f"--features must be {', '.join(evaluation.FITTED)}, or a .keras file; got {name!r}.")
+
+
+def _write_figures(path, figures, rows):
+    """Figures as JSON, and as a table in Markdown beside it."""
+    for file, text in ((path, json.dumps(figures, indent=2)), (path.with_suffix(".md"), evaluation.markdown(rows))):
+        write_atomically(file, text + "\n")
+        print(file)
 
 
 def _test_split(run):
     """What a run keeps of its data for the page; None where nothing says it, or the data are gone."""
-    source = training.told(run)
     try:
-        return None if source is None else training.loaded(source)[1]
+        return source.load_of(run)[1]
     except (ValueError, OSError):
         return None
 

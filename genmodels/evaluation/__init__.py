@@ -1,6 +1,7 @@
 """Evaluation: figures that say what they are."""
 
 from genmodels.evaluation.checks import check_causality
+from genmodels.evaluation.evaluate import FITTED, METRICS, evaluate
 from genmodels.evaluation.features import ClassifierFeatures, Features, NetworkFeatures, PixelPCA
 from genmodels.evaluation.frechet import Moments, frechet_distance
 from genmodels.evaluation.invertible import check_invertible
@@ -10,9 +11,11 @@ from genmodels.evaluation.memorisation import memorisation
 from genmodels.evaluation.neighbourhoods import density_coverage, precision_recall
 from genmodels.evaluation.probe import encoder_for, linear_probe
 from genmodels.evaluation.quality import classifier_score, sample_quality
-from genmodels.evaluation.summary import summary
+from genmodels.evaluation.tables import markdown, recorded
 
 __all__ = [
+    "FITTED",
+    "METRICS",
     "ClassifierFeatures",
     "Features",
     "Moments",
@@ -23,12 +26,14 @@ __all__ = [
     "classifier_score",
     "density_coverage",
     "encoder_for",
+    "evaluate",
     "frechet_distance",
     "kernel_distance",
     "linear_probe",
     "log_likelihood",
+    "markdown",
     "memorisation",
     "precision_recall",
+    "recorded",
     "sample_quality",
-    "summary",
 ]

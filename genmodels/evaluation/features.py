@@ -226,8 +226,8 @@ class NetworkFeatures(Features):
     Args:
         network: a `keras.Model` with one output `[B, F]`; a `.keras` or `.h5` file of one, which is read without
             running code from it; or a function of a NumPy batch in the data's units.
-        name: in reports. The Fréchet distance is called FID where the name is "inception", and only there: say so of
-            none but the Inception network of the paper.
+        name: in reports; None for the file's name, or "network". The Fréchet distance is called FID where the name is
+            "inception", and only there: say so of none but the Inception network of the paper.
         value_range: what a Keras model takes for the lowest and the highest pixel, such as (-1, 1); None for the data's
             units.
         levels: of the pixels that are given; needed where `value_range` is.
@@ -242,12 +242,13 @@ class NetworkFeatures(Features):
         ([1.0, 1.0, 1.0], 'bicubic, antialiased, 8×8 to 4×4')
     """
 
-    def __init__(self, network, *, name="network", value_range=None, levels=None):
+    def __init__(self, network, *, name=None, value_range=None, levels=None):
         if isinstance(network, str | os.PathLike):
+            name = Path(network).stem if name is None else name
             network = files.load_network(network)
         if not callable(network) or hasattr(network, "objectives"):
             raise ValueError(f"`network` must be a keras.Model, a file of one, or a function; got {network!r}.")
-        self.name, self.levels, self._range = name, levels, value_range
+        self.name, self.levels, self._range = "network" if name is None else name, levels, value_range
         keras_model = isinstance(network, keras.Model)
         if value_range is not None and not (keras_model and levels and value_range[0] < value_range[1]):
             raise ValueError(

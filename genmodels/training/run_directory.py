@@ -5,7 +5,7 @@
     samples/      grids while training
     checkpoints/  the last three
     model.keras   the model with its averaged weights
-    metrics.json  the final figures
+    metrics.json  the final figures, and the memory that the process took at most
 """
 
 import csv
@@ -92,8 +92,7 @@ class RunDirectory:
 
     def finished(self, step: int) -> bool:
         """Whether the run that ended at this step has left its last file."""
-        path = self.path / "metrics.json"
-        return path.is_file() and json.loads(path.read_text()).get("step") == step
+        return final_figures(self.path).get("step") == step
 
     def save_model(self, model):
         """Writes `model.keras`."""
@@ -132,6 +131,19 @@ def load_model(path):
     if not hasattr(model, "event_shape"):
         raise ValueError(f"{file} holds a {type(model).__name__}, not a generative model of this package.")
     return model
+
+
+def final_figures(path) -> dict:
+    """What `metrics.json` in a run's folder holds; nothing where there is none."""
+    path = Path(path, "metrics.json")
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def training_cost(path) -> dict:
+    """What the training of a run took: `training_steps`, `training_seconds`, `training_memory_mib`, as far as known."""
+    names = {"step": "training_steps", "seconds": "training_seconds", "peak_memory_mib": "training_memory_mib"}
+    found = final_figures(path)
+    return {name: found[key] for key, name in names.items() if found.get(key) is not None}
 
 
 def comparable(configuration: dict) -> dict:

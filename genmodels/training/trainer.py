@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from genmodels import data as datasets
+from genmodels.memory import peak_memory
 from genmodels.sampling import fold, make_seed
 from genmodels.training.callbacks import (
     Interruption,
@@ -353,7 +354,7 @@ class Trainer:
     def _results(self):
         self._picture()
         self.run.save_model(self.model)
-        self.run.write_metrics(self.rows[-1])
+        self.run.write_metrics({**self.rows[-1], "peak_memory_mib": peak_memory()})
 
     def _picture(self):
         self.run.save_samples(self.model, int(self.step), self.seed_number, self.conditions)

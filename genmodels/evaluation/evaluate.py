@@ -1,0 +1,165 @@
+"""A model's figures on data, each with what kind it is."""
+
+import inspect
+import os
+import time
+
+import numpy as np
+
+from genmodels.evaluation.features import ClassifierFeatures, PixelPCA
+from genmodels.evaluation.likelihood import log_likelihood
+from genmodels.evaluation.memorisation import memorisation
+from genmodels.evaluation.quality import sample_quality
+from genmodels.memory import peak_memory
+from genmodels.training import run_directory, source
+
+METRICS = ("likelihood", "cost", "memorisation", "quality")
+FITTED = {"pixels": PixelPCA, "classifier": ClassifierFeatures}  # features that are learned from the training data
+
+
+def evaluate(
+    model, data=None, *, metrics=None, score=None, examples=None, num=256, features=None, num_quality=10_000, seed=0,
+    options=None, progress=False,
+) -> dict:  # fmt: skip
+    """What can be said of a model on a data set, as one flat dictionary: a row of `genmodels.evaluation.markdown`.
+
+    Args:
+        model: a generative model, the folder of a run, or a `.keras` file of one.
+        data: a pair of data sets, training and test; a test set alone; or what `genmodels.load_data` takes. None for
+            what a run was trained on.
+        metrics: which of these, None for all that the model and the data allow, quality only where `features` are
+            given:
+
+            * "likelihood", of models that have one, on the test set;
+            * "cost": parameters, time and memory;
+            * "memorisation", with training data: whether samples are copies, see `memorisation`;
+            * "quality" of samples beside the test set, see `sample_quality`.
+        score: which of `model.scores`; None for the first.
+        examples: test examples for the likelihood, drawn by the seed; None for all.
+        num: samples for the time of sampling, and for memorisation.
+        features: in which to measure quality: "pixels" (`PixelPCA`), "classifier" (`ClassifierFeatures`), or what
+            `sample_quality` takes. None for "pixels".
+        num_quality: samples and test examples for it, at most.
+        seed: of the samples, the examples, and a bound's noise.
+        options: of the score, such as `{"num_samples": 500}`.
+        progress: print a line about every half minute.
+
+    Returns:
+        `model`, `run` (None of a model in memory) and `data`, names; and by metric
+
+        * likelihood: `likelihood` (its kind), `score` with its options, `nats`, `standard_error`, `bits_per_dim`,
+          `examples`;
+        * cost: `parameters`; `seconds_per_sample`, with `samples` at once, after a first call that compiles;
+          `memory_mib`, the most that this process has taken; of a run `training_steps`, `training_seconds` and
+          `training_memory_mib`, the most that the process took that ended it;
+        * memorisation: `copies` and `distance_ratio`;
+        * quality: the figures of `sample_quality`, whose floor is of the training data where they are given.
+
+    Raises:
+        ValueError: for metrics and a score that the model does not have, data that do not fit it or are not known, and
+            a path that holds no model.
+
+    Example:
+        >>> import genmodels as gm
+        >>> data = gm.load_data("digits")
+        >>> model = gm.VAE(data[0].event_shape, levels=data[0].levels, latent_dim=2)
+        >>> gm.evaluate(model, data, metrics=["likelihood"], examples=50)["likelihood"]
+        'lower bound'
+    """
+    run = model if isinstance(model, str | os.PathLike) else None
+    model = model if run is None else run_directory.load_model(run)
+    if not hasattr(model, "generate"):
+        raise ValueError(f"`model` must be a generative model, or the path of one; got {type(model).__name__}.")
+    train, test = _splits(model, run, data)
+    wanted = _metrics(model, train, features, metrics)
+    score = _score(model, score)
+    features = _features(features, train) if "quality" in wanted else None
+    figures = {"model": type(model).__name__, "run": run and str(run), "data": test.name}
+    if "likelihood" in wanted:
+        chosen = test if examples is None or examples >= len(test) else test.take(examples, seed=seed)
+        likelihood = log_likelihood(model, chosen, score=score, seed=seed, progress=progress, **(options or {}))
+        figures.update(likelihood=model.scores[score], score=score, **_options(model, score, options), **likelihood)
+    if "cost" in wanted:
+        took = {} if run is None else run_directory.training_cost(run)
+        figures.update(parameters=model.parameters, **took, **_sampling(model, test, num, seed))
+    if "memorisation" in wanted:
+        few = min(num, len(test))
+        samples = model.sample(few, labels=_conditions(model, test, few), seed=seed).numpy()
+        near = memorisation(samples, train, test)
+        figures.update(copies=near["copies"], distance_ratio=near["ratio"])
+    if "quality" in wanted:
+        most = min(num_quality, *(len(split) for split in (test, train) if split is not None))
+        conditions = {"labels": _conditions(model, test, most), "num": most, "split": "test", "seed": seed}
+        figures.update(sample_quality(model, test, features=features, reference=train, **conditions))
+    if "cost" in wanted:
+        figures["memory_mib"] = peak_memory()
+    return figures
+
+
+def _splits(model, run, data):
+    """Training data, or None, and test data."""
+    if data is None:
+        if run is None:
+            raise ValueError("`data` must be given with a model in memory: a test set, or training and test set.")
+        return source.load_of(run)
+    if isinstance(data, str | os.PathLike):
+        return source.data_for(model, data)
+    return data if isinstance(data, tuple | list) else (None, data)
+
+
+def _metrics(model, train, features, metrics):
+    """The metrics that are asked for, checked."""
+    missing = {}
+    if not model.scores:
+        missing["likelihood"] = f"a {type(model).__name__} has no likelihood"
+    if train is None:
+        missing["memorisation"] = "it compares with training data, which are not given"
+    if metrics is None:
+        left_out = {*missing, *(() if features is not None else ("quality",))}
+        return [name for name in METRICS if name not in left_out]
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(f"`metrics` must be among {', '.join(METRICS)}; got {name!r}.")
+        if name in missing:
+            raise ValueError(f"`metrics` asks for {name!r}, but {missing[name]}.")
+    return metrics
+
+
+def _score(model, score):
+    if score is not None and score not in model.scores:
+        offered = f"the scores {', '.join(model.scores)}" if model.scores else "no likelihood, hence no score"
+        raise ValueError(f"{type(model).__name__} has {offered}; got {score!r}.")
+    return score or next(iter(model.scores), None)
+
+
+def _features(features, train):
+    """Features that are named, fitted to the training data; others as they are."""
+    features = "pixels" if features is None else features
+    if not isinstance(features, str) or features not in FITTED:
+        return features
+    if train is None:
+        raise ValueError(f"the features {features!r} are learned from training data: give `data` as (train, test).")
+    return FITTED[features]().fit(train)
+
+
+def _sampling(model, test, num, seed):
+    """The time of sampling, compiled."""
+    labels = _conditions(model, test, num)
+    model.sample(num, labels=labels, seed=seed).numpy()
+    began = time.perf_counter()
+    model.sample(num, labels=labels, seed=seed).numpy()
+    return {"seconds_per_sample": (time.perf_counter() - began) / num, "samples": num}
+
+
+def _conditions(model, test, num):
+    """Condition vectors of samples, those of the data in turn; None where the model takes classes, or nothing."""
+    return None if model.condition_dim is None else np.resize(test.labels, (num, model.condition_dim))
+
+
+def _options(model, score, given):
+    """The options of a score that tell one figure from another: those given, and what stands for the others."""
+    parameters = inspect.signature(getattr(model, score)).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    told = {name: value for name, value in defaults.items() if name not in ("seed", "first") and value is not None}
+    return {**told, **(given or {})}

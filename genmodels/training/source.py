@@ -1,0 +1,96 @@
+"""What a run was trained on: noted in its folder by `genmodels train`, or known by name."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from genmodels import data as datasets
+from genmodels.training.run_directory import write_atomically
+
+FILE = "command.json"  # what `genmodels train` was told of the data, for whatever comes after
+
+
+def note(run, record) -> None:
+    """Writes what `train` was told of a run's data into its folder."""
+    write_atomically(Path(run, FILE), json.dumps(record, indent=2) + "\n")
+
+
+def noted(run) -> dict | None:
+    """What `train` was told of a run's data; None where something else trained it."""
+    path = Path(run, FILE)
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def load(source, validation=False):
+    """Train and test split of what `train` was told of the data, and the validation split between them."""
+    options = {name: source[name] for name in ("size", "channels", "binarize") if source.get(name) is not None}
+    train, *others = datasets.load_data(source["data"], validation=validation, **options)
+    return train.augmented(flip=True) if source.get("flip") else train, *others
+
+
+def load_of(run):
+    """Train and test split of the data that a run was trained on.
+
+    Args:
+        run: its folder.
+
+    Returns:
+        Two data sets.
+
+    Raises:
+        ValueError: where the folder does not say what the data are, and where they are others today: pictures that were
+            added since would move between training and test.
+    """
+    record = Path(run, "run.json")
+    known = json.loads(record.read_text())["settings"]["data"] if record.is_file() else {"name": None}
+    source = noted(run)
+    if source is None and known["name"] in datasets.data_names():
+        source = {"data": known["name"]}
+    if source is None:
+        raise ValueError(f"{run} does not say what it was trained on: give the data.")
+    for validation in (False, True):  # recipes that watch a validation split train on the rest
+        splits = load(source, validation)
+        if known.get("fingerprint") in _fingerprints(splits[0]):
+            return splits[0], splits[-1]
+    raise ValueError(
+        f"{run} was trained on {known['name']} in another form or with other examples (their fingerprint differs): "
+        "give the data."
+    )
+
+
+def _fingerprints(train):
+    """Of training data as a conditional model takes them, and as an unconditional one does, without labels."""
+    return train.fingerprint(), dataclasses.replace(train, labels=None, classes=None).fingerprint()
+
+
+def data_for(model, source: str) -> tuple:
+    """Train and test split of a source in the form that a model was trained on: pictures of its size and levels.
+
+    Args:
+        model: a generative model.
+        source: a name, a folder, or an `.npz` file, as `load_data` takes.
+
+    Raises:
+        ValueError: data that do not fit the model.
+        FileNotFoundError: data that are not there.
+
+    Example:
+        >>> import genmodels as gm
+        >>> train, test = data_for(gm.VAE((8, 8, 1), levels=17, latent_dim=2), "digits")
+        >>> test
+        Dataset('digits', 359 × (8, 8, 1), levels=17, 10 classes)
+    """
+    pictures = len(model.event_shape) == 3
+    shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if pictures else {}
+    parts = datasets.load_data(source, **shape) if Path(source).is_dir() else datasets.load_data(source)
+    if pictures and parts[0].event_shape != model.event_shape and parts[0].levels is not None:
+        parts = datasets.load_data(source, **shape)
+    if model.levels == 2 and parts[0].levels not in (2, None):
+        parts = tuple(part.binarized("static", seed) for seed, part in enumerate(parts))
+    for part in parts:
+        if part.event_shape != model.event_shape or part.levels != model.levels:
+            raise ValueError(
+                f"the model takes examples of shape {model.event_shape} with levels={model.levels}; {source} has "
+                f"{part.event_shape} with levels={part.levels}."
+            )
+    return parts

@@ -1,0 +1,108 @@
+"""What half an hour of two CPU cores buys: one model of each family, at equal time, measured by the same code.
+
+    python recipes/half_hour.py vae --data fashion_mnist
+    for model in vae gated-pixelcnn glow wgan-gp ddpm; do python recipes/half_hour.py $model --data mnist; done
+
+The numbers of steps are what takes 30 minutes on the machine of docs/results.md; on another one give --steps.
+`recipes/results.py` makes the table of what the runs leave.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+import typer
+
+import genmodels as gm
+from genmodels import cli
+
+MINIBATCH = 64
+
+
+def adam(steps, warmup=0, **options):
+    """Adam whose rate rises over the warm-up to 0.001 and falls to 0 along a cosine."""
+    warm = {"warmup_target": 1e-3, "warmup_steps": warmup} if warmup else {}
+    schedule = keras.optimizers.schedules.CosineDecay(0.0 if warmup else 1e-3, steps - warmup, **warm)
+    return keras.optimizers.Adam(schedule, **options)
+
+
+def vae(shape, steps, dtype):
+    """A convolutional VAE, discretized logistic pixels."""
+    model = gm.VAE(shape, latent_dim=32, dtype=dtype)
+    model.compile(adam(steps), ema=0.999, clipnorm=100.0)
+    return model
+
+
+def gated_pixelcnn(shape, steps, dtype):
+    """A gated PixelCNN of five blocks."""
+    model = gm.GatedPixelCNN(shape, filters=32, blocks=5, kernel_size=5, dtype=dtype)
+    model.compile(adam(steps), ema=0.999, clipnorm=100.0)
+    return model
+
+
+def glow(shape, steps, dtype):
+    """A Glow of two scales of four steps, spline couplings, variational noise."""
+    settings = {"steps": 4, "width": 64, "transform": "spline", "logit": 1e-6, "dequantization": "variational"}
+    model = gm.Glow(shape, **settings, dtype=dtype)
+    model.compile(adam(steps, warmup=300), ema=0.999, clipnorm=200.0)
+    return model
+
+
+def wgan_gp(shape, steps, dtype):
+    """A WGAN-GP of the default networks."""
+    model = gm.WGANGP(shape, dtype=dtype)
+    model.compile(ema=0.999)
+    return model
+
+
+def ddpm(shape, steps, dtype):
+    """A DDPM whose U-Net halves the picture twice."""
+    denoiser = gm.diffusion.unet(shape, width=32, multipliers=(1, 2, 4), dtype=dtype)
+    model = gm.DDPM(shape, denoiser=denoiser, dtype=dtype)
+    model.compile(adam(steps, warmup=300), ema=0.999, clipnorm=1.0)
+    return model
+
+
+# name: (what makes the compiled model, steps in half an hour, score, its options)
+MODELS = {
+    "vae": (vae, 30_000, "log_prob", {"num_samples": 100}),
+    "gated-pixelcnn": (gated_pixelcnn, 7_000, "log_prob", {}),
+    "glow": (glow, 6_200, "log_prob", {"num_samples": 1}),
+    "wgan-gp": (wgan_gp, 5_000, None, {}),
+    "ddpm": (ddpm, 2_200, "elbo", {"num_times": 10}),
+}
+
+
+def main(
+    name: str = typer.Argument(metavar="MODEL", help=f"Which: {', '.join(MODELS)}."),
+    data: str = typer.Option("fashion_mnist", help="A named set of images with classes, in 256 levels."),
+    run: Path = typer.Option(None, help="Folder of the run, continued if it is there. [default: runs/half-hour/…]"),
+    steps: int = typer.Option(None, help="Training steps. [default: what half an hour allows]"),
+    examples: int = typer.Option(None, help="Test pictures for the likelihood. [default: all]"),
+    num_quality: int = typer.Option(10_000, help="Samples to compare with test pictures."),
+    precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
+    seed: int = 0,
+):
+    """Trains, draws a hundred samples, and measures; the figures are in the run's evaluation.json."""
+    if name not in MODELS:
+        raise ValueError(f"MODEL must be {', '.join(MODELS)}; got {name!r}.")
+    make, half_hour, score, options = MODELS[name]
+    steps = half_hour if steps is None else steps
+    run = Path("runs", "half-hour", f"{name}-{data}") if run is None else run
+    keras.utils.set_random_seed(seed)
+    train, test = gm.load_data(data)
+    model = make(train.event_shape, steps, precision)
+    model.fit(train, batch_size=MINIBATCH, steps=steps, run_dir=run, seed=seed, save_every=300)
+
+    samples = model.sample(100, seed=seed)
+    print(gm.save_grid(run / "samples.png", samples, levels=train.levels))
+    figures = gm.evaluate(
+        run, (train, test), score=score, options=options, examples=examples, num=min(1000, len(test)),
+        features="classifier", num_quality=num_quality, seed=seed, progress=True,
+    )  # fmt: skip
+    (run / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(gm.evaluation.markdown([figures]))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,172 @@
+"""One function for all figures, and the table made of them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import genmodels as gm
+from genmodels.evaluation import markdown, recorded
+from genmodels.training import source
+
+COST = {"parameters", "seconds_per_sample", "samples", "memory_mib"}
+LIKELIHOOD = {"likelihood", "score", "nats", "standard_error", "bits_per_dim", "examples"}
+MEMORISATION = {"copies", "distance_ratio"}
+NAMES = {"model", "run", "data"}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return gm.load_data("digits")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, digits):
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("runs") / "nice"
+    model = gm.NICE(digits[0].event_shape, levels=17, layers=2, width=8)
+    model.fit(digits[0], steps=2, run_dir=folder, verbose=0)
+    return folder
+
+
+def test_a_run_says_all_that_it_allows(run, digits):
+    figures = gm.evaluate(run, examples=40, num=8)
+    training = {"training_steps", "training_seconds", "training_memory_mib"}
+    assert set(figures) == NAMES | COST | LIKELIHOOD | MEMORISATION | training | {"num_samples"}
+    assert figures["training_steps"] == 2 and figures["training_seconds"] > 0
+    assert 100 < figures["training_memory_mib"] <= figures["memory_mib"] < 1e6
+    assert all(value is None or isinstance(value, int | float | str) for value in figures.values())
+    # The same of the file, of the model in memory, and of named data; but for what only the run knows, and times.
+    model = gm.load_model(run)
+    expected = gm.evaluation.log_likelihood(model, digits[1].take(40, seed=0), seed=0)
+    for given, data in ((run / "model.keras", "digits"), (model, digits)):
+        others = gm.evaluate(given, data, examples=40, num=8)
+        assert set(others) == set(figures) - training
+        for name in ("nats", "standard_error", "copies", "distance_ratio", "parameters", "likelihood"):
+            assert others[name] == figures[name], name
+        assert others["nats"] == expected["nats"]
+
+
+def test_only_the_metrics_that_are_asked_for(run, digits):
+    assert set(gm.evaluate(run, metrics=["memorisation"], num=8)) == NAMES | MEMORISATION
+    assert set(gm.evaluate(run, digits[1], metrics="cost", num=8)) >= NAMES | COST
+    alone = gm.evaluate(gm.load_model(run), digits[1], examples=20, num=8)  # without training data
+    assert set(alone) == NAMES | COST | LIKELIHOOD | {"num_samples"}
+    quality = gm.evaluate(run, metrics=["quality"], num_quality=100)
+    assert quality["features"] == "pixel-pca-64" and quality["num_fake"] == 100 and quality["floor_of"] == "reference"
+
+
+def test_what_cannot_be_measured_is_refused_before_work(run, digits, tmp_path):
+    model = gm.load_model(run)
+    gan = gm.WGAN((2,), levels=None)
+    points = gm.Dataset(np.zeros([8, 2], "float32"), None, levels=None)
+    for match, arguments, options in (
+        ("test set", [model], {}),
+        ("likelihood, cost", [run], {"metrics": "speed"}),
+        ("no likelihood", [gan, points], {"metrics": ["likelihood"]}),
+        ("no likelihood", [gan, points], {"score": "elbo"}),
+        ("log_prob", [run], {"score": "elbo"}),
+        ("training data", [model, digits[1]], {"metrics": ["memorisation"]}),
+        ("training data", [model, digits[1]], {"features": "pixels"}),
+        ("model.keras", [tmp_path], {}),
+        ("give the data", [run / "model.keras"], {}),
+        ("generative model", [keras.Sequential(), digits], {}),
+    ):
+        with pytest.raises(ValueError, match=match):
+            gm.evaluate(*arguments, **options)
+
+
+def test_data_that_changed_since_are_not_taken_for_the_same(tmp_path, run):
+    """Other pictures in the folder would be split otherwise: what was trained on might be measured on."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(20):
+        Image.new("L", (8, 8), 10 * i).save(pictures / f"{i:02}.png")
+    told = {"data": str(pictures), "size": 8, "channels": 1, "flip": True}
+    train, test = source.load(told)
+    assert train.augment.flip and test.augment is None
+    record = json.loads((run / "run.json").read_text())
+    record["settings"]["data"] = {"name": train.name, "fingerprint": train.fingerprint()}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    source.note(tmp_path, told)
+    assert [len(split) for split in source.load_of(tmp_path)] == [len(train), len(test)]
+    Image.new("L", (8, 8), 255).save(pictures / "new.png")
+    with pytest.raises(ValueError, match="other examples"):
+        source.load_of(tmp_path)
+
+
+def test_a_validation_split_was_not_trained_on(tmp_path, digits):
+    train, _, test = gm.load_data("digits", validation=True)
+    settings = {"data": {"name": train.name, "fingerprint": train.fingerprint()}}
+    (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
+    found = source.load_of(tmp_path)
+    assert [split.fingerprint() for split in found] == [train.fingerprint(), test.fingerprint()]
+    assert len(found[0]) < len(digits[0])
+
+
+# ------------------------------------------------------------------ the table
+
+QUALITY = {
+    "frechet_name": "Fréchet distance", "features": "pca", "features_hash": "abc", "num_fake": 10000, "num_real": 10000,
+    "data": "digits", "split": "test", "resize": "none", "floor_of": "reference",
+    **{f"{prefix}{name}": value for prefix, value in (("", 0.5), ("floor_", 0.125))
+       for name in ("frechet", "kid", "kid_standard_error", "precision", "recall", "density", "coverage")},
+}  # fmt: skip
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def column(text, name):
+    lines = text.split("\n\n")[0].splitlines()
+    place = cells(lines[0]).index(name)
+    return [cells(line)[place] for line in lines[2:]]
+
+
+def test_bounds_are_marked():
+    likelihood = {"standard_error": 0.2, "nats": -84.85, "bits_per_dim": 0.156}
+    reports = [
+        {"model": "A", "likelihood": "exact", **likelihood},
+        {"model": "B", "likelihood": "importance-weighted bound", "num_samples": 500, **likelihood},
+        {"model": "C"},
+        {"model": "D", "likelihood": "probability-flow ODE", **likelihood},
+    ]
+    text = markdown(reports)
+    assert column(text, "nats") == ["−84.85 ± 0.20", "≥ −84.85 ± 0.20", "–", "≈ −84.85 ± 0.20"]
+    assert column(text, "bits/dim") == ["0.156", "≤ 0.156", "–", "≈ 0.156"]
+    kinds = ["exact", "importance-weighted bound, 500 draws", "–", "probability-flow ODE"]
+    assert column(text, "kind of likelihood") == kinds
+    assert "Fréchet" not in text
+
+
+def test_the_floor_is_the_first_row_and_the_protocol_stands_below():
+    text = markdown([{"model": "A", **QUALITY}, {"model": "B"}])
+    assert column(text, "model") == ["*training data*", "A", "B"]
+    assert column(text, "Fréchet") == ["0.125", "0.500", "–"]
+    assert column(text, "KID × 1000") == ["125.00 ± 125.00", "500.00 ± 500.00", "–"]
+    below = text.split("\n\n")[1]
+    assert "pca, abc" in below and "10 000 samples against 10 000 examples of digits (test)" in below
+    assert column(markdown([{"model": "A", **QUALITY}], floor=False), "model") == ["A"]
+
+
+def test_what_was_measured_otherwise_is_marked():
+    text = markdown([{"model": "A", **QUALITY}, {"model": "B", **QUALITY, "num_fake": 500}, {"model": "C", **QUALITY}])
+    assert column(text, "Fréchet") == ["0.500¹", "0.500²", "0.500¹"]
+    assert [line.split()[:2] for line in text.split("\n\n")[1].splitlines()] == [["¹", "Fréchet"], ["²", "Fréchet"]]
+
+
+def test_a_run_that_was_not_measured_has_its_training(run, tmp_path):
+    (tmp_path / "run.json").write_text((run / "run.json").read_text())
+    (tmp_path / "metrics.json").write_text(json.dumps({"step": 2000, "seconds": 1800.0, "peak_memory_mib": 1500.4}))
+    report = recorded(tmp_path)
+    assert (report["model"], report["data"]) == ("NICE", "digits")
+    text = markdown([report])
+    assert [column(text, name) for name in ("training", "steps", "memory")] == [["30.0 min"], ["2 000"], ["1 500 MiB"]]
+    (tmp_path / "evaluation.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"evaluation\.json"):
+        recorded(tmp_path)
+    with pytest.raises(ValueError, match=r"run\.json"):
+        recorded(tmp_path / "none")
