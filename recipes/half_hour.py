@@ -41,8 +41,8 @@ def gated_pixelcnn(shape, steps, dtype):
 
 
 def glow(shape, steps, dtype):
-    """A Glow of two scales of four steps, spline couplings, variational noise."""
-    settings = {"steps": 4, "width": 64, "transform": "spline", "logit": 1e-6, "dequantization": "variational"}
+    """A Glow of two scales of eight steps, spline couplings, variational noise."""
+    settings = {"steps": 8, "width": 128, "transform": "spline", "logit": 1e-6, "dequantization": "variational"}
     model = gm.Glow(shape, **settings, dtype=dtype)
     model.compile(adam(steps, warmup=300), ema=0.999, clipnorm=200.0)
     return model
@@ -67,7 +67,7 @@ def ddpm(shape, steps, dtype):
 MODELS = {
     "vae": (vae, 30_000, "log_prob", {"num_samples": 100}),
     "gated-pixelcnn": (gated_pixelcnn, 7_000, "log_prob", {}),
-    "glow": (glow, 6_200, "log_prob", {"num_samples": 1}),
+    "glow": (glow, 3_300, "log_prob", {"num_samples": 1}),
     "wgan-gp": (wgan_gp, 5_000, None, {}),
     "ddpm": (ddpm, 2_200, "elbo", {"num_times": 10}),
 }
