@@ -22,7 +22,7 @@ setup(
         "setuptools; python_version >= '3.12'",  # TensorFlow Probability needs distutils
         "numpy>=2.0",
         "matplotlib>=3.9",
-        "pillow>=10",
+        "pillow>=10.1",
         "scikit-learn>=1.5",
         "scipy>=1.13",
         "typer>=0.15",

@@ -18,7 +18,7 @@ from genmodels import (
 from genmodels.core import Batch, GenerativeModel, LatentModel, LikelihoodModel, Objective
 from genmodels.data import Dataset, load_data
 from genmodels.evaluation import evaluate
-from genmodels.images import save_gif, save_grid
+from genmodels.images import save_gallery, save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models import diffusion, flows, gans
 from genmodels.models.autoencoders import VAE
@@ -85,6 +85,7 @@ __all__ = [
     "plots",
     "report",
     "sampling",
+    "save_gallery",
     "save_gif",
     "save_grid",
 ]

@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+_TITLE, _GAP = 24, 12  # pixels: height of a panel's title, distance of panels
 _BACKGROUND = 128  # tells the border of an image from both black and white pixels
 
 
@@ -80,6 +81,55 @@ def save_grid(path, images, *, levels, columns=None, scale=None, padding=2):
     """
     picture = grid(images, levels=levels, columns=columns, scale=scale, padding=padding)
     return _save(path, [picture], "png")
+
+
+def save_gallery(path, panels, *, levels, columns=2, scale=None, padding=1):
+    """Writes grids of images under their titles, side by side in one PNG file: models beside each other.
+
+    Args:
+        path: a file name ending in .png; missing folders are made.
+        panels: from title to images, [N, H, W, C] or [rows, columns, H, W, C] as in `grid`, in the order of reading.
+        levels: number of levels of a pixel, an integer ≥ 2, of all panels.
+        columns: panels in a row.
+        scale: integer enlargement, as in `grid`.
+        padding: pixels of grey around each image.
+
+    Returns:
+        The `pathlib.Path` written.
+
+    Raises:
+        ValueError: as for `grid`, or no panels.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from genmodels.images import save_gallery
+        >>> panels = {"zeros": np.zeros([4, 8, 8, 1]), "ones": np.ones([4, 8, 8, 1])}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_gallery(folder + "/gallery.png", panels, levels=2).name
+        'gallery.png'
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = _whole("columns", columns, at_least=1)
+    if not panels:
+        raise ValueError("`panels` must hold at least one grid of images; got none.")
+    grids = [grid(batch, levels=levels, scale=scale, padding=padding) for batch in panels.values()]
+    rows = [list(zip(panels, grids))[i : i + columns] for i in range(0, len(grids), columns)]
+    widths = [max(row[i][1].shape[1] for row in rows if i < len(row)) for i in range(min(columns, len(grids)))]
+    heights = [max(g.shape[0] for _, g in row) for row in rows]
+    size = sum(widths) + _GAP * (len(widths) - 1), sum(heights) + (_TITLE + _GAP) * len(rows) - _GAP
+    canvas = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_TITLE - 8)
+    top = 0
+    for row, height in zip(rows, heights):
+        left = 0
+        for (title, pixels), width in zip(row, widths):
+            draw.text((left, top + 2), title, "black", font)
+            shown = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+            canvas.paste(shown, (left, top + _TITLE))
+            left += width + _GAP
+        top += height + _TITLE + _GAP
+    return _save(path, [np.asarray(canvas)], "png")
 
 
 def save_gif(path, frames, *, levels, seconds=0.1, columns=None, scale=None, padding=2):

@@ -55,6 +55,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_gallery_shows_each_grid_under_its_title(tmp_path):
+    random = np.random.default_rng(0)
+    small, large = random.integers(0, 256, [4, 8, 8, 1]), random.integers(0, 256, [2, 3, 20, 20, 3])
+    panels = {"one": small, "two": large, "three": small}
+    path = images.save_gallery(tmp_path / "new" / "gallery.png", panels, levels=256, columns=2, scale=1)
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)
+    first, second = (images.grid(batch, levels=256, scale=1, padding=1) for batch in (small, large))
+    below = 24 + second.shape[0] + 12 + 24  # title, the row's highest grid, gap, title
+    left = first.shape[1] + 12
+    np.testing.assert_array_equal(pixels[24 : 24 + first.shape[0], : first.shape[1]], first.repeat(3, -1))
+    np.testing.assert_array_equal(pixels[24 : 24 + second.shape[0], left:], second)
+    np.testing.assert_array_equal(pixels[below:, : first.shape[1]], first.repeat(3, -1))
+    assert pixels[:24, : first.shape[1]].min() < 128 < 255 == pixels[below:, left:].min()  # a title; nothing
+    for given in ({}, {"a": np.zeros([2, 8, 8, 2])}):
+        with pytest.raises(ValueError, match=r"panels|images"):
+            images.save_gallery(tmp_path / "gallery.png", given, levels=2)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gif_holds_every_frame(tmp_path, channels):
     frames = np.arange(4).reshape(4, 1, 1, 1, 1) * np.ones([4, 6, 8, 8, channels], int)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from genmodels.evaluation.features import ClassifierFeatures, PixelPCA
-from genmodels.evaluation.likelihood import log_likelihood
+from genmodels.evaluation.likelihood import given, log_likelihood
 from genmodels.evaluation.memorisation import memorisation
 from genmodels.evaluation.quality import sample_quality
 from genmodels.memory import peak_memory
@@ -77,8 +77,7 @@ def evaluate(
     figures = {"model": type(model).__name__, "run": run and str(run), "data": test.name}
     if "likelihood" in wanted:
         chosen = test if examples is None or examples >= len(test) else test.take(examples, seed=seed)
-        likelihood = log_likelihood(model, chosen, score=score, seed=seed, progress=progress, **(options or {}))
-        figures.update(likelihood=model.scores[score], score=score, **_options(model, score, options), **likelihood)
+        figures.update(_likelihood(model, chosen, score, options, seed, progress))
     if "cost" in wanted:
         took = {} if run is None else run_directory.training_cost(run)
         figures.update(parameters=model.parameters, **took, **_sampling(model, test, num, seed))
@@ -143,6 +142,15 @@ def _features(features, train):
     return FITTED[features]().fit(train)
 
 
+def _likelihood(model, test, score, options, seed, progress):
+    """A score over the test set, its kind, and the options that tell one figure from another."""
+    parameters = inspect.signature(getattr(model, score)).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    told = {name: value for name, value in defaults.items() if name not in ("seed", "first") and value is not None}
+    figures = log_likelihood(model, test, score=score, seed=seed, progress=progress, **(options or {}))
+    return {"likelihood": model.scores[score] + given(model), "score": score, **told, **(options or {}), **figures}
+
+
 def _sampling(model, test, num, seed):
     """The time of sampling, compiled."""
     labels = _conditions(model, test, num)
@@ -155,11 +163,3 @@ def _sampling(model, test, num, seed):
 def _conditions(model, test, num):
     """Condition vectors of samples, those of the data in turn; None where the model takes classes, or nothing."""
     return None if model.condition_dim is None else np.resize(test.labels, (num, model.condition_dim))
-
-
-def _options(model, score, given):
-    """The options of a score that tell one figure from another: those given, and what stands for the others."""
-    parameters = inspect.signature(getattr(model, score)).parameters
-    defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    told = {name: value for name, value in defaults.items() if name not in ("seed", "first") and value is not None}
-    return {**told, **(given or {})}

@@ -59,3 +59,16 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         "bits_per_dim": float(-values.mean() / (dims * math.log(2.0))),
         "examples": len(values),
     }
+
+
+def given(model) -> str:
+    """On what a model's likelihood is conditional, to be put behind its kind: ", given the class", or nothing.
+
+    Example:
+        >>> import genmodels as gm
+        >>> given(gm.VAE((8, 8, 1), levels=17, latent_dim=2, num_classes=10))
+        ', given the class'
+    """
+    if model.num_classes is not None:
+        return ", given the class"
+    return "" if model.condition_dim is None else ", given the condition"

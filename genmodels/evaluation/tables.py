@@ -145,7 +145,7 @@ def _nats(report):
 def _mark(report, bound):
     """What stands before a likelihood: nothing where it is exact, that mark at a bound, else ≈: an ODE's."""
     kind = report.get("likelihood", "")
-    return "" if kind == "exact" else bound if "bound" in kind else "≈ "
+    return "" if kind.startswith("exact") else bound if "bound" in kind else "≈ "
 
 
 def _kind(report):

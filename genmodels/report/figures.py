@@ -5,6 +5,7 @@ import math
 import zlib
 from typing import NamedTuple
 
+from genmodels.evaluation.likelihood import given
 from genmodels.report.markup import number
 from genmodels.training.run_directory import comparable
 
@@ -130,9 +131,7 @@ def _kind(model, score, stated):
     if known and stated:
         told = any(stated.startswith(other) for other in model.scores.values())
         kind = stated if told else f"{known} ({stated})"
-    if model.num_classes is not None:
-        return f"{kind}, given the class"
-    return kind if model.condition_dim is None else f"{kind}, given the condition"
+    return kind.removesuffix(given(model)) + given(model)
 
 
 def _flatten(value, name, found):
