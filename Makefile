@@ -1,4 +1,4 @@
-# Two commands: `make demo` trains a small model and leaves pictures, `make test` lints and tests.
+# Two commands: `make demo` trains five small models and sets them side by side, `make test` lints and tests.
 # Either creates the environment when it is missing.
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ CHROMIUM ?= chromium
 .PHONY: demo test browser-test lint clean
 
 demo: $(VENV)/.installed
-	$(PY) recipes/vae_digits.py
+	$(PY) recipes/five_families.py
 
 test: $(VENV)/.installed lint
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -26,39 +26,39 @@ def adam(steps, warmup=0, **options):
     return keras.optimizers.Adam(schedule, **options)
 
 
-def vae(shape, steps, dtype):
+def vae(images, steps, dtype):
     """A convolutional VAE, discretized logistic pixels."""
-    model = gm.VAE(shape, latent_dim=32, dtype=dtype)
+    model = gm.VAE(**images, latent_dim=32, dtype=dtype)
     model.compile(adam(steps), ema=0.999, clipnorm=100.0)
     return model
 
 
-def gated_pixelcnn(shape, steps, dtype):
+def gated_pixelcnn(images, steps, dtype):
     """A gated PixelCNN of five blocks."""
-    model = gm.GatedPixelCNN(shape, filters=32, blocks=5, kernel_size=5, dtype=dtype)
+    model = gm.GatedPixelCNN(**images, filters=32, blocks=5, kernel_size=5, dtype=dtype)
     model.compile(adam(steps), ema=0.999, clipnorm=100.0)
     return model
 
 
-def glow(shape, steps, dtype):
+def glow(images, steps, dtype):
     """A Glow of two scales of eight steps, spline couplings, variational noise."""
     settings = {"steps": 8, "width": 128, "transform": "spline", "logit": 1e-6, "dequantization": "variational"}
-    model = gm.Glow(shape, **settings, dtype=dtype)
+    model = gm.Glow(**images, **settings, dtype=dtype)
     model.compile(adam(steps, warmup=300), ema=0.999, clipnorm=200.0)
     return model
 
 
-def wgan_gp(shape, steps, dtype):
+def wgan_gp(images, steps, dtype):
     """A WGAN-GP of the default networks."""
-    model = gm.WGANGP(shape, dtype=dtype)
+    model = gm.WGANGP(**images, dtype=dtype)
     model.compile(ema=0.999)
     return model
 
 
-def ddpm(shape, steps, dtype):
+def ddpm(images, steps, dtype):
     """A DDPM whose U-Net halves the picture twice."""
-    denoiser = gm.diffusion.unet(shape, width=32, multipliers=(1, 2, 4), dtype=dtype)
-    model = gm.DDPM(shape, denoiser=denoiser, dtype=dtype)
+    denoiser = gm.diffusion.unet(images["event_shape"], width=32, multipliers=(1, 2, 4), dtype=dtype)
+    model = gm.DDPM(**images, denoiser=denoiser, dtype=dtype)
     model.compile(adam(steps, warmup=300), ema=0.999, clipnorm=1.0)
     return model
 
@@ -75,7 +75,7 @@ MODELS = {
 
 def main(
     name: str = typer.Argument(metavar="MODEL", help=f"Which: {', '.join(MODELS)}."),
-    data: str = typer.Option("fashion_mnist", help="A named set of images with classes, in 256 levels."),
+    data: str = typer.Option("fashion_mnist", help="A named set of images with classes."),
     run: Path = typer.Option(None, help="Folder of the run, continued if it is there. [default: runs/half-hour/…]"),
     steps: int = typer.Option(None, help="Training steps. [default: what half an hour allows]"),
     examples: int = typer.Option(None, help="Test pictures for the likelihood. [default: all]"),
@@ -91,7 +91,7 @@ def main(
     run = Path("runs", "half-hour", f"{name}-{data}") if run is None else run
     keras.utils.set_random_seed(seed)
     train, test = gm.load_data(data)
-    model = make(train.event_shape, steps, precision)
+    model = make({"event_shape": train.event_shape, "levels": train.levels}, steps, precision)
     model.fit(train, batch_size=MINIBATCH, steps=steps, run_dir=run, seed=seed, save_every=300)
 
     samples = model.sample(100, seed=seed)

@@ -1,6 +1,6 @@
-"""A class-conditional VAE on the embedded digits, from data to pictures in about a minute: `make demo`.
+"""A class-conditional VAE on the embedded digits, from data to pictures in half a minute.
 
-    python recipes/vae_digits.py --run runs/demo
+    python recipes/vae_digits.py --run runs/vae-digits
 """
 
 import time
@@ -15,7 +15,7 @@ from genmodels import cli
 
 
 def main(
-    run: Path = typer.Option(Path("runs/demo"), help="Folder of the run; resumes the run it holds."),
+    run: Path = typer.Option(Path("runs/vae-digits"), help="Folder of the run; resumes the run it holds."),
     latent_dim: int = 8,
     beta: float = typer.Option(1.0, help="Weight of the KL term."),
     dropout: float = 0.2,

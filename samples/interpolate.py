@@ -1,7 +1,7 @@
 """Walks between random latents, or between examples of a data set, one strip a row.
 
-    python samples/interpolate.py --run runs/demo --out strips.png
-    python samples/interpolate.py --run runs/demo --data digits --labels 3 --out walk.gif
+    python samples/interpolate.py --run runs/vae-digits --out strips.png
+    python samples/interpolate.py --run runs/vae-digits --data digits --labels 3 --out walk.gif
 """
 
 from pathlib import Path

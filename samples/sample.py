@@ -1,6 +1,6 @@
 """Draws samples from a trained model into one picture.
 
-    python samples/sample.py --run runs/demo --num 64 --out samples.png
+    python samples/sample.py --run runs/vae-digits --num 64 --out samples.png
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """One latent dimension a row, from low to high, those that change the picture most above.
 
-    python samples/traverse.py --run runs/demo --labels 3 --out traversal.png
+    python samples/traverse.py --run runs/vae-digits --labels 3 --out traversal.png
 """
 
 from pathlib import Path
