@@ -120,6 +120,9 @@ def test_what_a_family_lacks_is_said(runs, tmp_path):
     for name in ("reconstruct", "interpolate"):
         said = refused(name, runs / "gated-pixelcnn", "--out", tmp_path / "x.png")
         assert "GatedPixelCNN" in said and "flow" in said
+    for devices, word in (("gpus", "sees none"), ("hosts", "TF_CONFIG"), ("all", "gpus or hosts")):
+        assert word in refused("train", "vae", "digits", "--run", tmp_path / "run", "--distribute", devices)
+    assert not (tmp_path / "run").exists()
     assert "elbo" in refused("evaluate", runs / "nice", "--score", "elbo")
     assert "no likelihood" in refused("evaluate", runs / "wgan-gp", "--score", "elbo")
     assert "saved_model" in refused("export", runs / "gated-pixelcnn")

@@ -146,3 +146,44 @@ def test_pixelcnn_recipe_and_completions(demo, tmp_path):
     for wrong, word in ((["--known", 2], "from 0 to 1"), (["--run", demo[0]], "VAE"), (["--data", "digit"], "digits")):
         done = script("samples/complete.py", *arguments, *wrong)
         assert done.returncode == 2 and word in done.stderr, done.stderr
+
+
+def test_the_demo_sets_five_families_side_by_side(tmp_path):
+    done = script("recipes/five_families.py", "--out", tmp_path, "--scale", 0.002)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "table.md").read_text()
+    assert table in done.stdout and "training data" in table
+    rows = {line.split("|")[2].strip(): line for line in table.splitlines() if line.startswith("| ")}
+    families = ("vae", "pixelcnn", "realnvp", "dcgan", "ddpm")
+    assert set(families) < set(rows)
+    kinds = ("importance-weighted bound", "exact", "dequantization bound", None, "variational bound")
+    for name, kind in zip(families, kinds):
+        assert kind is None or f"| {kind}" in rows[name]
+        assert ("≥" in rows[name]) == (kind not in (None, "exact"))
+        assert json.loads((tmp_path / name / "evaluation.json").read_text())["training_steps"] >= 1
+        assert (tmp_path / name / "model.keras").is_file()
+    assert np.asarray(Image.open(tmp_path / "families.png")).std() > 20
+
+
+def test_the_table_of_half_an_hour(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(ROOT / "recipes")  # as where the script is run as a program
+    small = ("--steps", 2, "--examples", 20, "--num-quality", 100, "--precision", "float32")
+    done = script("recipes/half_hour.py", "vae", "--data", "digits", "--run", tmp_path / "vae-digits", *small)
+    assert done.returncode == 0, done.stderr
+    assert "| importance-weighted bound, 100 draws |" in done.stdout and (tmp_path / "vae-digits/samples.png").is_file()
+    page = tmp_path / "results.md"
+    page.write_text("before\n<!-- digits: begin -->\nold\n<!-- digits: end -->\nafter\n")
+    renew = ("recipes/results.py", "--runs", tmp_path, "--data", "digits", "--page", page)
+    done = script(*renew)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.startswith("before\n<!--") and text.endswith("end -->\nafter\n") and "old" not in text
+    assert "| *training data* |" in text and "| VAE |" in text and "classifier-64" in text
+    assert f"missing: {tmp_path / 'glow-digits'}" in done.stdout
+    assert np.asarray(Image.open(tmp_path / "images" / "half_hour_digits.png")).std() > 20
+    assert script(*renew).returncode == 0 and page.read_text() == text
+    page.write_text("no marks")
+    done = script(*renew)
+    assert done.returncode == 2 and "digits: begin" in done.stderr and page.read_text() == "no marks"
+    assert "vae, gated-pixelcnn" in script("recipes/half_hour.py", "gan").stderr

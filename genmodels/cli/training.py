@@ -2,10 +2,12 @@
 
 import ast
 import difflib
+import os
 import shlex
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 import typer
 
 from genmodels import catalogue
@@ -34,6 +36,7 @@ def train(
     seed: int = typer.Option(0, help="Of the weights, the order of the data, and all noise."),
     precision: str = typer.Option("float32", help="float32, mixed_bfloat16 or mixed_float16."),
     ema: float = typer.Option(0.999, help="Decay of the average of the weights that is kept and used; 0 for none."),
+    distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
     validate: bool = typer.Option(False, help="Evaluate on the test split after every epoch."),
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An argument of the model's constructor."),
 ):
@@ -45,6 +48,7 @@ def train(
     cls = catalogue.model_class(model)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision must be {', '.join(PRECISIONS)}; got {precision!r}.")
+    strategy = _strategy(distribute)  # before TensorFlow computes anything
     if steps is not None and epochs is not None:
         raise ValueError("give --steps or --epochs, not both.")
     arguments = parsed_settings(cls, set_)
@@ -57,8 +61,9 @@ def train(
         raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
     classes = examples.classes if conditional else None
     keras.utils.set_random_seed(seed)
-    built = build(cls, examples, arguments, conditional, precision)
-    built.compile(ema=ema or None)
+    with strategy.scope():
+        built = build(cls, examples, arguments, conditional, precision)
+        built.compile(ema=ema or None)
     run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
     built.fit(
         examples, batch_size=batch_size, epochs=epochs,
@@ -116,6 +121,19 @@ def settings_of(texts, known=None, saying="known are") -> dict:
             raise ValueError(f"{saying} {', '.join(known) or 'none'}; got {name!r}{hint}")
         settings[name] = _literal(value)
     return settings
+
+
+def _strategy(distribute):
+    """Which devices take part: see docs/scaling.md."""
+    if distribute not in (None, "gpus", "hosts"):
+        raise ValueError(f"--distribute must be gpus or hosts; got {distribute!r}.")
+    if distribute == "gpus" and not tf.config.list_physical_devices("GPU"):
+        raise ValueError("--distribute gpus needs at least one GPU that TensorFlow sees; it sees none.")
+    if distribute == "hosts" and "TF_CONFIG" not in os.environ:
+        raise ValueError("--distribute hosts needs the cluster in TF_CONFIG; it is not set. See docs/scaling.md.")
+    if distribute is None:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy() if distribute == "gpus" else tf.distribute.MultiWorkerMirroredStrategy()
 
 
 class _Start(keras.callbacks.Callback):

@@ -37,7 +37,7 @@ class WeightAverage(keras.layers.Layer):
 
     def wake(self):
         """Puts the raw weights into the model: training follows."""
-        if self.resting and int(self.updates) == 0:
+        if self.resting and int(self.updates.numpy()) == 0:
             for held, variable in zip(self.held, self._averaged):
                 held.assign(variable.value)  # weights may have been loaded since the average was made
         elif self.resting:

@@ -7,20 +7,27 @@ from genmodels.core import Batch
 from genmodels.sampling import fold
 
 
-def accumulated(objective, optimizer, batch, seed, batch_size, parts):
-    """Loss, metrics and gradients of a batch, averaged over the parts into which it is split to fit memory."""
-    if parts == 1:
-        return differentiated(objective, optimizer, batch, seed)
-    split = [None if t is None else tf.reshape(t, [parts, batch_size // parts, *t.shape[1:]]) for t in batch]
+def accumulated(objective, optimizer, parts, seed, first):
+    """Loss, metrics and gradients, averaged over parts of a batch that are taken one after the other.
+
+    Args:
+        objective: the `Objective`.
+        optimizer: its optimizer.
+        parts: a `Batch` of parts, `[parts, size, …]`.
+        seed: of the whole batch; part i draws from stream i of it.
+        first: number of the first part in the whole batch.
+    """
 
     def part(i):
-        mine = Batch(*(None if t is None else t[i] for t in split))
-        return differentiated(objective, optimizer, mine, fold(seed, i))
+        mine = Batch(*(None if t is None else t[i] for t in parts))
+        return differentiated(objective, optimizer, mine, fold(seed, first + i))
 
+    count = parts.x.shape[0]
     sums = part(0)
-    for i in tf.range(1, parts):
-        sums = tf.nest.map_structure(tf.add, sums, part(i))
-    return tf.nest.map_structure(lambda t: t / tf.cast(parts, t.dtype), sums)
+    if count > 1:
+        for i in tf.range(1, count):
+            sums = tf.nest.map_structure(tf.add, sums, part(i))
+    return tf.nest.map_structure(lambda t: t / tf.cast(count, t.dtype), sums)
 
 
 def differentiated(objective, optimizer, batch, seed):

@@ -24,9 +24,9 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
         optimizer = keras.optimizers.get(given[name])
         if model.dtype_policy.compute_dtype == "float16" and not _scales(optimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        rate = optimizer.learning_rate
-        if float(rate) < 0:
-            raise ValueError(f"the learning rate of {name!r} must not be negative; got {float(rate):g}.")
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        if rate < 0:
+            raise ValueError(f"the learning rate of {name!r} must not be negative; got {rate:g}.")
         if any(optimizer is other for other in optimizers.values()):
             raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
         if not optimizer.built:

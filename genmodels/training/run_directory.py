@@ -9,6 +9,7 @@
 """
 
 import csv
+import functools
 import io
 import json
 import os
@@ -25,21 +26,32 @@ from genmodels.training import checkpoints
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 
+def _by_the_chief(method):
+    """A method that does nothing on the other workers."""
+
+    @functools.wraps(method)
+    def guarded(self, *args, **kwargs):
+        return method(self, *args, **kwargs) if self.chief else None
+
+    return guarded
+
+
 class RunDirectory:
     """A run's folder: refuses another run's, and writes every file whole or not at all.
 
     Args:
-        path: the folder; made when missing.
+        path: the folder; made when missing. Several hosts share it.
         settings: what defines the run, a nested dictionary that JSON can hold.
         resume: whether a run that the folder holds may be continued.
+        chief: whether this process writes; of several workers, one does.
 
     Raises:
         ValueError: when the folder holds another run (named by the setting that differs), a run although
             `resume` is False, or something that is no run.
     """
 
-    def __init__(self, path, settings, resume):
-        self.path = Path(path)
+    def __init__(self, path, settings, resume, chief=True):
+        self.path, self.chief = Path(path), chief
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"run_dir must be a folder; {self.path} is a file.")
         description = self.path / "run.json"
@@ -47,6 +59,8 @@ class RunDirectory:
             if not resume:
                 raise ValueError(f"{self.path} already holds a run: give another run_dir, or resume=True to continue.")
             _refuse_difference(self.path, _plain(settings), json.loads(description.read_text())["settings"])
+            return
+        if not chief:
             return
         if self.path.exists() and any(self.path.iterdir()):
             raise ValueError(f"{self.path} is not empty and holds no run.json: give a new or empty folder as run_dir.")
@@ -56,6 +70,7 @@ class RunDirectory:
         record = {"settings": settings, "versions": versions}
         write_atomically(description, json.dumps(record, indent=2) + "\n")
 
+    @_by_the_chief
     def save_checkpoint(self, step, arrays, record):
         """Writes a checkpoint."""
         checkpoints.save(self.path / "checkpoints", step, arrays, record)
@@ -64,6 +79,7 @@ class RunDirectory:
         """The newest readable checkpoint as (arrays, record), or None."""
         return checkpoints.load_latest(self.path / "checkpoints")
 
+    @_by_the_chief
     def write_log(self, rows):
         """Writes `log.csv` from one dictionary an epoch; later rows may have more columns."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -73,6 +89,7 @@ class RunDirectory:
         writer.writerows(rows)
         write_atomically(self.path / "log.csv", text.getvalue())
 
+    @_by_the_chief
     def save_samples(self, model, step, seed, conditions=None):
         """Draws samples into a picture: 64 images, or 1 000 points. What no picture can show is left out.
 
@@ -94,12 +111,14 @@ class RunDirectory:
         """Whether the run that ended at this step has left its last file."""
         return final_figures(self.path).get("step") == step
 
+    @_by_the_chief
     def save_model(self, model):
         """Writes `model.keras`."""
         temporary = self.path / f".model.{os.getpid()}.keras"
         model.save(temporary)
         os.replace(temporary, self.path / "model.keras")
 
+    @_by_the_chief
     def write_metrics(self, metrics):
         """Writes `metrics.json`."""
         write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")

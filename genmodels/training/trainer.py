@@ -20,7 +20,7 @@ from genmodels.training.callbacks import (
     works_on_batches,
 )
 from genmodels.training.evaluation import as_batch, evaluate, metric_names
-from genmodels.training.gradients import accumulated, clipped
+from genmodels.training.replicas import Replicas
 from genmodels.training.run_directory import RunDirectory, comparable
 
 CALL_SECONDS = 0.25  # a call grows to about this long: short enough to interrupt, long enough to amortise Python
@@ -39,10 +39,7 @@ class Trainer:
 
     def __init__(self, model, *, batch_size, callbacks, run_dir, resume, seed, verbose, save_every):
         settings = model._settings
-        if type(batch_size) is not int or batch_size < 1 or batch_size % settings["accumulate"]:
-            raise ValueError(
-                f"`batch_size` must be a positive multiple of accumulate={settings['accumulate']}; got {batch_size!r}."
-            )
+        replicas = Replicas(model.distribute_strategy, batch_size, settings["accumulate"])
         if save_every <= 0:
             raise ValueError(f"`save_every` must be a positive number of seconds; got {save_every}.")
         if verbose not in ("auto", 0, 1):
@@ -52,13 +49,16 @@ class Trainer:
                 raise ValueError(f"`callbacks` must be keras.callbacks.Callback objects; got {callback!r}.")
         self.model, self.objectives = model, model.objectives()
         self.optimizers = [model.optimizers[objective.name] for objective in self.objectives]
-        self.clipnorm, self.accumulate = settings["clipnorm"], settings["accumulate"]
+        self.replicas = replicas
         self.batch_size, self.seed_number, self.seed = batch_size, seed, make_seed(seed)
         self.callbacks, self.run_dir, self.resume = list(callbacks), run_dir, resume
         self.verbose, self.save_every = verbose, save_every
         self.batches_per_step = sum(objective.updates for objective in self.objectives)
         # A player's update, XLA-compiled where asked for; the loop around it stays a plain graph.
-        self._updates = [self._update_function(i, settings["jit_compile"]) for i in range(len(self.objectives))]
+        self._updates = [
+            replicas.update_function(*player, settings["clipnorm"], settings["jit_compile"])
+            for player in zip(self.objectives, self.optimizers)
+        ]
 
         self.step = tf.Variable(0, dtype=tf.int64)
         self.failed = tf.Variable(-1, dtype=tf.int64)  # step × players + player of the first loss that is not finite
@@ -92,22 +92,8 @@ class Trainer:
 
     def _play(self, index, element, position):
         """One update of one player on a fresh batch, its figures added to the epoch's."""
-        # `run` is where a strategy would replicate the update; without one it calls it.
-        seed = fold(self.seed, position)
-        loss, metrics = tf.distribute.get_strategy().run(self._updates[index], args=(as_batch(element), seed))
+        loss, metrics = self.replicas.run(self._updates[index], as_batch(element), fold(self.seed, position))
         self._record(index, metric_names(self.objectives, self.objectives[index], metrics), [loss, *metrics.values()])
-
-    def _update_function(self, index, jit_compile):
-        objective, optimizer = self.objectives[index], self.optimizers[index]
-
-        def update(batch, seed):
-            loss, metrics, gradients = accumulated(objective, optimizer, batch, seed, self.batch_size, self.accumulate)
-            if self.clipnorm is not None:
-                gradients = clipped(gradients, self.clipnorm, optimizer)
-            optimizer.apply(gradients, objective.network.trainable_variables)
-            return loss, metrics
-
-        return tf.function(update, jit_compile=True) if jit_compile else update
 
     def _record(self, index, names, values):
         if len(names) >= FIGURES:
@@ -135,9 +121,9 @@ class Trainer:
         self.progress = None
         self.run = None
         if self.run_dir is not None:
-            self.run = RunDirectory(self.run_dir, self._settings(data), self.resume)
+            self.run = RunDirectory(self.run_dir, self._settings(data), self.resume, self.replicas.chief)
             self.conditions = self._conditions(data)
-            if tensorboard_installed():
+            if tensorboard_installed() and self.replicas.chief:
                 self.callbacks.append(TensorBoardScalars(self.run.path / "tensorboard"))
         self.history = keras.callbacks.History()
         self.list = keras.callbacks.CallbackList(
@@ -387,6 +373,7 @@ class Trainer:
         model = self.model.get_config()
         del model["name"]
         training = {"batch_size": self.batch_size, "seed": self.seed_number, **self.model.get_compile_config()}
+        training["accumulate"] = self.replicas.parts  # whoever takes them
         return {
             "model": {"class": type(self.model).__name__, **comparable(model)},
             "data": {"name": data.name, "fingerprint": data.fingerprint()},

@@ -18,9 +18,10 @@ class ActNorm(Bijection):
 
     def build(self, x_shape, condition_shape=None):
         """Creates scale, shift and the mark that they are set."""
-        channels = (x_shape[-1],)
-        self.log_scale = self.add_weight(channels, initializer="zeros", name="log_scale")
-        self.shift = self.add_weight(channels, initializer="zeros", name="shift")
+        # Of several replicas, each with a part of the first batch, one sets them for all.
+        options = {"shape": (x_shape[-1],), "initializer": "zeros", "aggregation": "only_first_replica"}
+        self.log_scale = self.add_weight(**options, name="log_scale")
+        self.shift = self.add_weight(**options, name="shift")
         # An integer: averages of weights leave it alone.
         self.initialized = self.add_weight((), initializer="zeros", dtype="int32", trainable=False, name="initialized")
         self.built = True
