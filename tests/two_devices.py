@@ -39,6 +39,32 @@ def trained(make, data, strategy, **options):
     return before, weights(model), np.concatenate([np.ravel(v) for v in history.values()])
 
 
+def normalized(strategy, x, synchronized):
+    """Outputs of a batch norm of a model over a batch that the replicas share, and the gradient of its scale."""
+    with strategy.scope():
+        model = gm.DCGAN(**DIGITS, width=4)
+        layer = next(v for v in model.critic.layers if isinstance(v, keras.layers.BatchNormalization))
+    if synchronized:
+        assert gm.layers.synchronize_batch_norm(model) > 1
+
+    @tf.function
+    def run(x):
+        def replica(x):
+            context = tf.distribute.get_replica_context()
+            size = len(x) // strategy.num_replicas_in_sync
+            part = x[context.replica_id_in_sync_group * size :][:size]
+            with tf.GradientTape() as tape:
+                y = layer(part, training=True)
+                loss = tf.reduce_sum(y * part**2)
+            gradient = tape.gradient(loss, layer.gamma.value)
+            return context.all_reduce("SUM", gradient), y
+
+        return strategy.run(replica, args=(x,))
+
+    gradient, y = run(x)
+    return strategy.experimental_local_results(gradient)[0], tf.concat(strategy.experimental_local_results(y), 0)
+
+
 def main():
     devices = [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
@@ -54,6 +80,14 @@ def main():
             "difference": max(float(np.abs(a - b).max()) for a, b in zip(one[1], two[1])),
             "loss": float(np.max(np.abs(one[2] - two[2]) / np.abs(one[2]).clip(1))),
         }
+    x = np.random.default_rng(0).normal(size=[8, 4, 4, 8]).astype(np.float32)
+    x[4:] += 3.0  # another mean for the other device
+    keras.utils.set_random_seed(0)
+    whole = normalized(tf.distribute.get_strategy(), x, False)
+    for name, synchronized in (("apart", False), ("together", True)):
+        keras.utils.set_random_seed(0)
+        parts = normalized(both, x, synchronized)
+        found[name] = max(float(np.abs(a - b).max()) for a, b in zip(whole, parts))
     print(json.dumps(found))
 
 

@@ -13,11 +13,12 @@ import typer
 from genmodels import catalogue
 from genmodels.data import data_names
 from genmodels.settings import constructor_arguments
-from genmodels.training import source
+from genmodels.training import run_directory, source
+from genmodels.training.precision import faster
 
 SIZE = 32  # pixels of a folder's pictures where none is given
 STEPS = 10_000  # where neither steps nor epochs are given
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 OWN = ("event_shape", "levels", "num_classes", "dtype", "name")  # arguments that data and flags decide
 
 
@@ -34,7 +35,7 @@ def train(
     conditional: bool = typer.Option(False, help="Learn the classes too (the subfolders of a folder)."),
     flip: bool = typer.Option(False, help="Mirror pictures at random."),
     seed: int = typer.Option(0, help="Of the weights, the order of the data, and all noise."),
-    precision: str = typer.Option("float32", help="float32, mixed_bfloat16 or mixed_float16."),
+    precision: str = typer.Option("auto", help="float32, mixed_bfloat16, mixed_float16; auto: the faster of two."),
     ema: float = typer.Option(0.999, help="Decay of the average of the weights that is kept and used; 0 for none."),
     distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
     validate: bool = typer.Option(False, help="Evaluate on the test split after every epoch."),
@@ -48,6 +49,8 @@ def train(
     cls = catalogue.model_class(model)
     if precision not in PRECISIONS:
         raise ValueError(f"--precision must be {', '.join(PRECISIONS)}; got {precision!r}.")
+    if distribute == "hosts" and precision == "auto":
+        raise ValueError("--distribute hosts needs --precision by name: the hosts might find different ones faster.")
     strategy = _strategy(distribute)  # before TensorFlow computes anything
     if steps is not None and epochs is not None:
         raise ValueError("give --steps or --epochs, not both.")
@@ -60,11 +63,12 @@ def train(
     if conditional and examples.labels is None:
         raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
     classes = examples.classes if conditional else None
+    run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
+    precision = _precision(run, examples.event_shape) if precision == "auto" else precision
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         built = build(cls, examples, arguments, conditional, precision)
         built.compile(ema=ema or None)
-    run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
     built.fit(
         examples, batch_size=batch_size, epochs=epochs,
         steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,
@@ -121,6 +125,16 @@ def settings_of(texts, known=None, saying="known are") -> dict:
             raise ValueError(f"{saying} {', '.join(known) or 'none'}; got {name!r}{hint}")
         settings[name] = _literal(value)
     return settings
+
+
+def _precision(run, event_shape):
+    """That of the run that is there to be continued, or else the faster one, which is said."""
+    begun = run_directory.precision(run)
+    if begun is not None:
+        return begun
+    chosen, reason = faster(event_shape)
+    print(f"precision: {chosen} ({reason})", flush=True)
+    return chosen
 
 
 def _strategy(distribute):

@@ -5,7 +5,7 @@ from genmodels.layers.channels import ChannelHead
 from genmodels.layers.convolution import FastConv2D, FastConv2DTranspose
 from genmodels.layers.embedding import SinusoidalEmbedding
 from genmodels.layers.gates import ConcatELU, Gate, LinearGate
-from genmodels.layers.normalization import FusedBatchNormalization, FusedGroupNormalization
+from genmodels.layers.normalization import FusedBatchNormalization, FusedGroupNormalization, synchronize_batch_norm
 from genmodels.layers.recurrent import DiagonalLSTM, RowLSTM
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "Shift",
     "SinusoidalEmbedding",
     "SpaceFromDepth",
+    "synchronize_batch_norm",
 ]

@@ -20,7 +20,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         momentum: of the moving averages.
         epsilon: added to the variance.
         **options: of `keras.layers.BatchNormalization`, but for those that the kernel has not: another axis than the
-            last, masks, renormalization, and statistics over replicas.
+            last, masks, and renormalization. With `synchronized` several replicas compute as Keras does.
 
     Raises:
         ValueError: for those options.
@@ -33,13 +33,15 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(self, momentum=0.99, epsilon=1e-3, **options):
         super().__init__(momentum=momentum, epsilon=epsilon, **options)
-        if self.axis != -1 or self.renorm or self.synchronized:
-            raise ValueError("the fused kernel normalizes the last axis, without `renorm` and `synchronized`.")
+        if self.axis != -1 or self.renorm:
+            raise ValueError("the fused kernel normalizes the last axis, without `renorm`.")
 
     def call(self, inputs, training=None, mask=None):
         """The normalized inputs; `training` takes the batch's statistics and moves the averages."""
         if mask is not None:
             raise ValueError("the fused kernel takes no mask.")
+        if self.synchronized and training and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            return super().call(inputs, training=training)  # Keras' own, whose moments are of all replicas
         channels = inputs.shape[-1]
         scale = tf.ones([channels]) if self.gamma is None else self.gamma.value
         offset = tf.zeros([channels]) if self.beta is None else self.beta.value
@@ -53,6 +55,30 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             self.moving_mean.assign_add((1.0 - self.momentum) * (mean - self.moving_mean.value))
             self.moving_variance.assign_add((1.0 - self.momentum) * (variance - self.moving_variance.value))
         return y if inputs.shape.rank == 4 else tf.reshape(y, tf.shape(inputs))
+
+
+def synchronize_batch_norm(model: keras.Model) -> int:
+    """Lets every batch normalization of a model take its statistics over the whole batch, not one device's part.
+
+    For training on several devices, before `fit`; see docs/scaling.md.
+
+    Returns:
+        How many layers there are.
+
+    Raises:
+        ValueError: where there is none.
+
+    Example:
+        >>> import genmodels as gm
+        >>> synchronize_batch_norm(gm.DCGAN((8, 8, 1), levels=17)) > 0
+        True
+    """
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no batch normalization to synchronize.")
+    for layer in found:
+        layer.synchronized = True
+    return len(found)
 
 
 @keras.saving.register_keras_serializable(package="genmodels")

@@ -165,6 +165,15 @@ def training_cost(path) -> dict:
     return {name: found[key] for key, name in names.items() if found.get(key) is not None}
 
 
+def precision(path) -> str | None:
+    """The dtype policy of the model that a run in this folder trains; None where there is no run."""
+    path = Path(path, "run.json")
+    if not path.is_file():
+        return None
+    policy = json.loads(path.read_text())["settings"]["model"]["dtype"]
+    return policy["config"]["name"] if isinstance(policy, dict) else policy
+
+
 def comparable(configuration: dict) -> dict:
     """A Keras configuration as another process would write it: automatic names of objects are numbered."""
     configuration, names = _plain(configuration), {}
