@@ -110,13 +110,17 @@ def between(model, test):
 def main(
     out: Path = typer.Option(Path("runs/demo"), help="Folder of the five runs, and of what compares them."),
     scale: float = typer.Option(1.0, help="Of all numbers of steps: less for a quick look."),
+    only: str = typer.Option(",".join(FAMILIES).lower(), help="Which, with commas."),
     seed: int = 0,
 ):
     """Trains five models, measures them by the same code, and sets them side by side."""
     started = time.monotonic()
+    chosen = [name for name in FAMILIES if name.lower() in only.lower().split(",")]
+    if len(chosen) != len(set(only.split(","))):
+        raise ValueError(f"--only must name some of {', '.join(FAMILIES).lower()}; got {only}.")
     data = train, test = gm.load_data("digits")
     panels, reports = {}, []
-    for name in FAMILIES:
+    for name in chosen:
         run = out / name.lower()
         model = trained(name, run, train, scale, seed)
         reports.append(measured(name, run, model, data, seed))
@@ -127,7 +131,7 @@ def main(
     (out / "table.md").write_text(table + "\n")
     gm.save_gallery(out / "families.png", panels, levels=train.levels, scale=4)
     print(f"\n{table}\n\n{time.monotonic() - started:.0f} seconds in all")
-    for path in (out / "families.png", out / "table.md", *(out / name.lower() for name in FAMILIES)):
+    for path in (out / "families.png", out / "table.md", *(out / name.lower() for name in chosen)):
         print(f"  {path}")
 
 

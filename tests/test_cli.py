@@ -13,7 +13,7 @@ from PIL import Image
 
 from genmodels import catalogue, cli
 from genmodels.cli import main, training
-from genmodels.training import precision
+from genmodels.training import precision, source
 
 STEPS = ("--steps", 3, "--batch-size", 16, "--precision", "float32")
 FAMILIES = {
@@ -136,7 +136,7 @@ def test_what_a_family_lacks_is_said(runs, tmp_path):
         said = refused(name, runs / "gated-pixelcnn", "--out", tmp_path / "x.png")
         assert "GatedPixelCNN" in said and "flow" in said
     for devices, word in (("gpus", "sees none"), ("hosts", "TF_CONFIG"), ("all", "gpus or hosts")):
-        assert word in refused("train", "vae", "digits", "--run", tmp_path / "run", "--distribute", devices)
+        assert word in refused("train", "vae", "digits", "--run", tmp_path / "run", "--distribute", devices, *STEPS)
     assert not (tmp_path / "run").exists()
     assert "elbo" in refused("evaluate", runs / "nice", "--score", "elbo")
     assert "no likelihood" in refused("evaluate", runs / "wgan-gp", "--score", "elbo")
@@ -185,8 +185,9 @@ def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
     done("train", "vae", "cats", "--size", 8, "--flip", *small)
     done("sample", "runs/vae-cats", "--num", 4)
     assert Image.open("samples.png").mode == "RGB"
-    assert training.told("runs/vae-cats") == {
-        "model": "vae", "data": str(tmp_path / "cats"), "size": 8, "channels": None, "binarize": None, "classes": None
+    assert source.noted("runs/vae-cats") == {
+        "model": "vae", "data": str(tmp_path / "cats"), "size": 8, "channels": None, "binarize": None, "flip": True,
+        "classes": None,
     }  # fmt: skip
     assert "subfolders" in refused("train", "vae", "cats", "--conditional", "--run", "runs/other", *small)
     (tmp_path / "elsewhere").mkdir()

@@ -71,7 +71,7 @@ def test_what_cannot_be_measured_is_refused_before_work(run, digits, tmp_path):
         ("training data", [model, digits[1]], {"metrics": ["memorisation"]}),
         ("training data", [model, digits[1]], {"features": "pixels"}),
         ("model.keras", [tmp_path], {}),
-        ("give the data", [run / "model.keras"], {}),
+        ("give `data`", [run / "model.keras"], {}),
         ("generative model", [keras.Sequential(), digits], {}),
     ):
         with pytest.raises(ValueError, match=match):

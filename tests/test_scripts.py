@@ -148,26 +148,25 @@ def test_pixelcnn_recipe_and_completions(demo, tmp_path):
         assert done.returncode == 2 and word in done.stderr, done.stderr
 
 
-def test_the_demo_sets_five_families_side_by_side(tmp_path):
-    done = script("recipes/five_families.py", "--out", tmp_path, "--scale", 0.002)
+def test_the_demo_sets_families_side_by_side(tmp_path):
+    """Two of the five: compiling all takes minutes."""
+    done = script("recipes/five_families.py", "--out", tmp_path, "--scale", 0.002, "--only", "vae,pixelcnn")
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "table.md").read_text()
-    assert table in done.stdout and "training data" in table
+    assert table in done.stdout and "*training data*" in table
     rows = {line.split("|")[2].strip(): line for line in table.splitlines() if line.startswith("| ")}
-    families = ("vae", "pixelcnn", "realnvp", "dcgan", "ddpm")
-    assert set(families) < set(rows)
-    kinds = ("importance-weighted bound", "exact", "dequantization bound", None, "variational bound")
-    for name, kind in zip(families, kinds):
-        assert kind is None or f"| {kind}" in rows[name]
-        assert ("≥" in rows[name]) == (kind not in (None, "exact"))
+    assert "≥" in rows["vae"] and "| importance-weighted bound, given the class, 100 draws |" in rows["vae"]
+    assert "≥" not in rows["pixelcnn"] and "| exact, given the class |" in rows["pixelcnn"]
+    for name in ("vae", "pixelcnn"):
         assert json.loads((tmp_path / name / "evaluation.json").read_text())["training_steps"] >= 1
         assert (tmp_path / name / "model.keras").is_file()
     assert np.asarray(Image.open(tmp_path / "families.png")).std() > 20
+    done = script("recipes/five_families.py", "--out", tmp_path, "--only", "vae,gan")
+    assert done.returncode == 2 and "dcgan" in done.stderr
 
 
 def test_the_table_of_half_an_hour(tmp_path, monkeypatch):
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.syspath_prepend(ROOT / "recipes")  # as where the script is run as a program
     small = ("--steps", 2, "--examples", 20, "--num-quality", 100, "--precision", "float32")
     done = script("recipes/half_hour.py", "vae", "--data", "digits", "--run", tmp_path / "vae-digits", *small)
     assert done.returncode == 0, done.stderr

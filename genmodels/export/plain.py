@@ -11,6 +11,7 @@ from genmodels.layers import (
     FastConv2DTranspose,
     FusedBatchNormalization,
     FusedGroupNormalization,
+    Recompute,
     SinusoidalEmbedding,
 )
 from genmodels.models.gans.spectral import SpectralNormalized
@@ -33,7 +34,8 @@ def plain(network: keras.Model, dtype=None) -> keras.Model:
 
     Group normalization becomes `GroupNormalization` and operations, in a model within the model that has the layer's
     name; the embedding of time becomes operations; spectral normalization is baked into the kernels, so that σ is no
-    longer estimated in training. Outputs agree to the rounding of the type that the network computes in.
+    longer estimated in training; what was computed again for the gradient is kept. Outputs agree to the rounding of the
+    type that the network computes in.
 
     Args:
         network: a functional or sequential Keras model.
@@ -95,6 +97,8 @@ class _Copier:
             return operation
         if _can_be_taken_apart(operation):
             return self.copied(operation)
+        if type(operation) is Recompute:
+            return self.copied(operation.network)
         source = operation.layer if type(operation) is SpectralNormalized else operation
         described = keras.saving.serialize_keras_object(source)
         config = {

@@ -6,6 +6,7 @@ from genmodels.layers.convolution import FastConv2D, FastConv2DTranspose
 from genmodels.layers.embedding import SinusoidalEmbedding
 from genmodels.layers.gates import ConcatELU, Gate, LinearGate
 from genmodels.layers.normalization import FusedBatchNormalization, FusedGroupNormalization, synchronize_batch_norm
+from genmodels.layers.recompute import Recompute
 from genmodels.layers.recurrent import DiagonalLSTM, RowLSTM
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FusedGroupNormalization",
     "Gate",
     "LinearGate",
+    "Recompute",
     "RowLSTM",
     "Sees",
     "Shift",

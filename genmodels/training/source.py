@@ -47,14 +47,14 @@ def load_of(run):
     if source is None and known["name"] in datasets.data_names():
         source = {"data": known["name"]}
     if source is None:
-        raise ValueError(f"{run} does not say what it was trained on: give the data.")
+        raise ValueError(f"{run} does not say what it was trained on: give `data` (--data).")
     for validation in (False, True):  # recipes that watch a validation split train on the rest
         splits = load(source, validation)
         if known.get("fingerprint") in _fingerprints(splits[0]):
             return splits[0], splits[-1]
     raise ValueError(
         f"{run} was trained on {known['name']} in another form or with other examples (their fingerprint differs): "
-        "give the data."
+        "give `data` (--data)."
     )
 
 

@@ -1,11 +1,12 @@
 """Denoising networks: plain functional Keras models of (x, t) or (x, t, label)."""
 
+import functools
 import math
 from collections.abc import Sequence
 
 import keras
 
-from genmodels.layers import FusedGroupNormalization, SinusoidalEmbedding
+from genmodels.layers import FusedGroupNormalization, Recompute, SinusoidalEmbedding
 from genmodels.settings import checked_count
 
 MOST_CHANNELS = (1, 2, 2, 2, 4)  # of each size in units of the width, the largest image first
@@ -22,6 +23,7 @@ def unet(
     dropout: float = 0.0,
     outputs: int | None = None,
     num_classes: int | None = None,
+    recompute: bool = False,
     dtype=None,
     name: str = "unet",
 ) -> keras.Model:
@@ -43,6 +45,8 @@ def unet(
         dropout: rate inside the residual blocks.
         outputs: channels of the output; None for as many as the image has.
         num_classes: with a number, a one-hot label `[B, num_classes]` is the third input; zeros stand for no class.
+        recompute: compute the residual blocks again for the gradient, in place of keeping their activations: a fraction
+            of the memory, for a third more time. Not with dropout.
         dtype: Keras dtype policy of the inner layers; the output is float32.
         name: name of the network.
 
@@ -65,8 +69,12 @@ def unet(
     image = keras.Input(tuple(event_shape), name="x")
     embedding, inputs = _embedding(image, 4 * width, num_classes, dtype)
 
+    def residual(x, channels, name):
+        make = functools.partial(_residual_block, channels=channels, dropout=dropout, dtype=dtype, name=name)
+        return _recomputed(make, x, embedding, f"{name}_block") if recompute else make(x, embedding)
+
     def stage(x, channels, name):
-        x = _residual_block(x, embedding, channels, dropout, dtype, name)
+        x = residual(x, channels, name)
         return _attention(x, heads, dtype, f"{name}_attention") if x.shape[1] in attention else x
 
     # Named, since TensorFlow orders some sums by name: two such networks compute the same to the last bit.
@@ -79,9 +87,9 @@ def unet(
         for block in range(blocks):
             x = stage(x, multiplier * width, f"down{index}_{block}")
             kept.append(x)
-    x = _residual_block(x, embedding, x.shape[-1], dropout, dtype, "middle0")
+    x = residual(x, x.shape[-1], "middle0")
     x = _attention(x, heads, dtype, "middle_attention")
-    x = _residual_block(x, embedding, x.shape[-1], dropout, dtype, "middle1")
+    x = residual(x, x.shape[-1], "middle1")
     for index in reversed(range(len(multipliers))):
         for block in range(blocks + 1):
             here = f"up{index}_{block}"
@@ -191,6 +199,12 @@ def _residual_block(x, embedding, channels, dropout, dtype, name):
     if x.shape[-1] != channels:
         x = layers.Conv2D(channels, 1, dtype=dtype, name=f"{name}_beside")(x)
     return layers.Add(dtype=dtype, name=f"{name}_add")([x, y])
+
+
+def _recomputed(make, x, embedding, name):
+    """A block as a network of its own, whose activations the gradient computes again."""
+    inputs = [keras.Input(t.shape[1:], dtype=t.dtype) for t in (x, embedding)]
+    return Recompute(keras.Model(inputs, make(*inputs), name=name), name=f"{name}_recomputed")([x, embedding])
 
 
 def _attention(x, heads, dtype, name):

@@ -1,6 +1,6 @@
 """Normalizing flows, and the bijections that they are composed of."""
 
-from genmodels.models.flows.bijections import Bijection, Chain, Inverse
+from genmodels.models.flows.bijections import Bijection, Chain, Inverse, Recomputed
 from genmodels.models.flows.coupling import Coupling
 from genmodels.models.flows.dequantization import UniformDequantization, VariationalDequantization
 from genmodels.models.flows.elementwise import ActNorm, Logit, Offset, Scaling
@@ -38,6 +38,7 @@ __all__ = [
     "Offset",
     "Permutation",
     "RealNVP",
+    "Recomputed",
     "Scaling",
     "Spline",
     "Split",

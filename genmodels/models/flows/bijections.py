@@ -150,6 +150,51 @@ class Chain(Bijection):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+class Recomputed(Bijection):
+    """A bijection of whose training only the input is kept: the gradient computes the rest again.
+
+    Args:
+        bijection: the one to recompute.
+        dtype: Keras dtype policy.
+        name: name of the layer.
+
+    Example:
+        >>> import genmodels as gm
+        >>> z, log_det = Recomputed(gm.flows.ActNorm())(tf.ones([2, 4, 4, 3]))
+        >>> z.shape
+        TensorShape([2, 4, 4, 3])
+    """
+
+    def __init__(self, bijection, *, dtype="float32", name=None):
+        super().__init__(dtype=dtype, name=name)
+        self.bijection = bijection
+
+    def build(self, x_shape, condition_shape=None):
+        """Builds the bijection."""
+        self.bijection.build(x_shape, condition_shape)
+        self.built = True
+
+    def call(self, x, condition=None, training=None):
+        """`forward_and_log_det`, in training without keeping what lies between."""
+        if not training:
+            return self.bijection(x, condition, training=training)
+        given = (x,) if condition is None else (x, condition)
+        return tf.recompute_grad(lambda *given: self.bijection(*given, training=True))(*given)
+
+    def forward_and_log_det(self, x, condition=None):
+        """z and log |det ∂z/∂x|."""
+        return self.bijection.forward_and_log_det(x, condition)
+
+    def inverse_and_log_det(self, z, condition=None):
+        """x and log |det ∂x/∂z|."""
+        return self.bijection.inverse_and_log_det(z, condition)
+
+    def compute_output_shape(self, x_shape):
+        """The shape of z."""
+        return self.bijection.compute_output_shape(x_shape)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class Inverse(Bijection):
     """A bijection turned around: its data are the latents of the one inside.
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from genmodels.models.flows.bijections import PACKAGE
+from genmodels.models.flows.bijections import PACKAGE, Chain, Recomputed
 from genmodels.models.flows.coupling import Coupling
 from genmodels.models.flows.elementwise import ActNorm, unit_interval
 from genmodels.models.flows.flow import NormalizingFlow
@@ -31,6 +31,8 @@ class Glow(NormalizingFlow):
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
         dequantization: "uniform", "variational", or a layer as in `NormalizingFlow`.
+        recompute: compute the steps again for the gradient, in place of keeping their activations: a fraction of the
+            memory, for a third more time.
         dtype: Keras dtype policy of the networks; the bijections compute in float32.
         name: name of the model.
 
@@ -47,7 +49,7 @@ class Glow(NormalizingFlow):
 
     def __init__(
         self, event_shape, *, levels=256, steps=16, scales=None, width=128, depth=2, transform="affine", logit=None,
-        num_classes=None, condition_dim=None, dequantization="uniform", dtype=None, name=None,
+        num_classes=None, condition_dim=None, dequantization="uniform", recompute=False, dtype=None, name=None,
     ):  # fmt: skip
         steps = checked_count("steps", steps, 1)
         scales = checked_scales(event_shape, scales)
@@ -57,7 +59,8 @@ class Glow(NormalizingFlow):
             parts = [Squeeze()] if len(event_shape) == 3 else []
             for _ in range(steps):
                 coupling = Coupling(transform, width=width, depth=depth, dtype=policy)
-                parts += [ActNorm(), InvertibleLinear(), coupling]
+                step = [ActNorm(), InvertibleLinear(), coupling]
+                parts += [Recomputed(Chain(step))] if recompute else step
             return parts
 
         flow = multiscale(event_shape, scales, level, policy)
