@@ -2,7 +2,7 @@
 
     python recipes/five_families.py --out runs/demo
 
-Four minutes on two CPU cores, no network needed. The runs are continued where they were left.
+Some four minutes on two CPU cores, no network needed. The runs are continued where they were left.
 """
 
 import json
@@ -64,11 +64,11 @@ def ddpm(digits, steps):
 
 # name: (what makes the compiled model, training steps, score, its options)
 FAMILIES = {
-    "VAE": (vae, 3000, "log_prob", {"num_samples": 100}),
-    "PixelCNN": (pixelcnn, 900, "log_prob", {}),
-    "RealNVP": (realnvp, 2200, "log_prob", {"num_samples": 16}),
-    "DCGAN": (dcgan, 2500, None, {}),
-    "DDPM": (ddpm, 900, "elbo", {"num_times": 50}),
+    "VAE": (vae, 2000, "log_prob", {"num_samples": 100}),
+    "PixelCNN": (pixelcnn, 700, "log_prob", {}),
+    "RealNVP": (realnvp, 1400, "log_prob", {"num_samples": 16}),
+    "DCGAN": (dcgan, 1600, None, {}),
+    "DDPM": (ddpm, 600, "elbo", {"num_times": 50}),
 }
 
 
