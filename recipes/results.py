@@ -29,13 +29,13 @@ def between_marks(text, name, content):
     return f"{before}{begin}\n{content}\n\n{end}{after}"
 
 
-def picture(path, runs, data):
+def picture(path, runs, data, seed):
     """Test images, and as many samples of each model."""
     _, test = gm.load_data(data)
-    panels = {"test images": test.take(SAMPLES, seed=0).examples}
+    panels = {"test images": test.take(SAMPLES, seed=seed).examples}
     for run in runs:
         model = gm.load_model(run)
-        panels[model.title] = np.asarray(model.sample(SAMPLES, seed=0))
+        panels[model.title] = np.asarray(model.sample(SAMPLES, seed=seed))
     shown = {title: images.reshape(5, -1, *test.event_shape) for title, images in panels.items()}
     return gm.save_gallery(path, shown, levels=test.levels, columns=3, scale=1)
 
@@ -44,6 +44,7 @@ def main(
     runs: Path = typer.Option(Path("runs/half-hour"), help="Folder of the runs, MODEL-DATA each."),
     data: list[str] = typer.Option(DATA, help="Data sets, each with marks of its name in the page."),
     page: Path = typer.Option(Path("docs/results.md"), help="The page to renew; its pictures lie in images beside it."),
+    seed: int = typer.Option(0, help="Of the samples in the pictures."),
 ):
     """Renews the tables of the page and their pictures."""
     text, drawn = page.read_text(encoding="utf-8"), []
@@ -56,7 +57,7 @@ def main(
         if found:
             reports = [{**gm.evaluation.recorded(run), "run": None, "data": None} for run in found]
             text = between_marks(text, source, gm.evaluation.markdown(reports))
-            drawn.append(picture(page.parent / "images" / f"half_hour_{source}.png", found, source))
+            drawn.append(picture(page.parent / "images" / f"half_hour_{source}.png", found, source, seed))
     page.write_text(text, encoding="utf-8")
     for path in (page, *drawn):
         print(path)

@@ -10,7 +10,7 @@ DIGITS = {"event_shape": (8, 8, 1), "levels": 17}
 
 
 def ddpm(recompute):
-    denoiser = gm.diffusion.unet((8, 8, 1), width=8, blocks=1, attention=(), recompute=recompute)
+    denoiser = gm.diffusion.unet((8, 8, 1), width=8, multipliers=(1,), blocks=1, attention=(), recompute=recompute)
     return gm.DDPM(**DIGITS, denoiser=denoiser)
 
 
@@ -38,7 +38,8 @@ def test_training_is_the_same(make, tmp_path):
         np.testing.assert_allclose(again, kept, atol=1e-5)
     model.save(tmp_path / "model.keras")
     same = gm.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(same.sample(4, seed=1), model.sample(4, seed=1))
+    for kept, again in zip(model.weights, same.weights, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (kept, again)))
 
 
 def test_networks_that_draw_are_refused():
