@@ -32,6 +32,10 @@ def test_two_devices_end_with_the_weights_of_one(compared, family):
     assert compared[family]["loss"] < 1e-5
 
 
+def test_a_run_begun_on_two_devices_is_continued_on_one(compared):
+    assert compared["continued"] < 1e-6
+
+
 def test_batch_norm_takes_its_statistics_over_all_devices_where_asked_to(compared):
     assert compared["together"] < 1e-3 < 0.5 < compared["apart"]  # of numbers up to some hundreds
 
