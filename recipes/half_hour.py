@@ -3,7 +3,8 @@
     python recipes/half_hour.py vae --data fashion_mnist
     for model in vae gated-pixelcnn glow wgan-gp ddpm; do python recipes/half_hour.py $model --data mnist; done
 
-The numbers of steps are what takes 30 minutes on the machine of docs/results.md; on another one give --steps.
+The numbers of steps are half an hour at the speeds that docs/performance.md and docs/results.md tell of; on another
+machine give --steps. What a run took is in its metrics.json.
 `recipes/results.py` makes the table of what the runs leave.
 """
 
@@ -67,9 +68,9 @@ def ddpm(images, steps, dtype):
 MODELS = {
     "vae": (vae, 30_000, "log_prob", {"num_samples": 100}),
     "gated-pixelcnn": (gated_pixelcnn, 7_000, "log_prob", {}),
-    "glow": (glow, 3_300, "log_prob", {"num_samples": 1}),
-    "wgan-gp": (wgan_gp, 5_000, None, {}),
-    "ddpm": (ddpm, 2_200, "elbo", {"num_times": 10}),
+    "glow": (glow, 5_500, "log_prob", {"num_samples": 1}),
+    "wgan-gp": (wgan_gp, 6_900, None, {}),
+    "ddpm": (ddpm, 3_650, "elbo", {"num_times": 10}),
 }
 
 
