@@ -55,7 +55,7 @@ MODELS = {
     "wgan-gp": (lambda: gm.WGANGP((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
     "sngan": (lambda: gm.SNGAN((8, 8, 1), architecture="dcgan", width=8), GRAY, None, {}),
     "wgan-points": (lambda: gm.WGAN((2,), levels=None, width=8), toys.points(), None, {}),
-    "ddpm": (lambda: gm.DDPM((4, 4, 1), denoiser=unet((4, 4, 1)), steps=3), GRAY[:, :4, :4], None, {}),
+    "ddpm": (lambda: gm.DDPM((4, 4, 1), denoiser=toys.denoiser((4, 4, 1)), steps=3), GRAY[:, :4, :4], None, {}),
     "improved-ddpm": (
         lambda: gm.ImprovedDDPM((8, 8, 1), num_classes=3, denoiser=toys.denoiser((8, 8, 1), 3, outputs=2)),
         GRAY,
@@ -77,10 +77,6 @@ MODELS = {
 
 def vae(event_shape=(8, 8, 1), levels=17, architecture="mlp", **options):
     return gm.VAE(event_shape, levels=levels, latent_dim=3, architecture=architecture, **options)
-
-
-def unet(event_shape, multipliers=(1,), **options):
-    return gm.diffusion.unet(event_shape, width=8, multipliers=multipliers, blocks=1, **options)
 
 
 def noise():
