@@ -2,7 +2,7 @@
 
     python recipes/five_families.py --out runs/demo
 
-Some four minutes on two CPU cores, no network needed. The runs are continued where they were left.
+Minutes on two CPU cores, no network needed. The runs are continued where they were left.
 """
 
 import json

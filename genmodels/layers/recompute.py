@@ -8,7 +8,7 @@ import tensorflow as tf
 class Recompute(keras.layers.Layer):
     """A network of which only the inputs are kept in training; the gradient computes the rest again.
 
-    Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". A step takes about a third longer.
+    Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". A step takes one forward pass more.
 
     Args:
         network: a `keras.Model` that draws nothing: dropout would draw other numbers the second time.

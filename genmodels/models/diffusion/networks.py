@@ -45,8 +45,8 @@ def unet(
         dropout: rate inside the residual blocks.
         outputs: channels of the output; None for as many as the image has.
         num_classes: with a number, a one-hot label `[B, num_classes]` is the third input; zeros stand for no class.
-        recompute: compute the residual blocks again for the gradient, in place of keeping their activations: a fraction
-            of the memory, for a third more time. Not with dropout.
+        recompute: compute the residual blocks again for the gradient, in place of keeping their activations: less
+            memory, for one more forward pass. Not with dropout.
         dtype: Keras dtype policy of the inner layers; the output is float32.
         name: name of the network.
 

@@ -31,8 +31,8 @@ class Glow(NormalizingFlow):
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
         dequantization: "uniform", "variational", or a layer as in `NormalizingFlow`.
-        recompute: compute the steps again for the gradient, in place of keeping their activations: a fraction of the
-            memory, for a third more time.
+        recompute: compute the steps again for the gradient, in place of keeping their activations: less memory, for
+            one more forward pass.
         dtype: Keras dtype policy of the networks; the bijections compute in float32.
         name: name of the model.
 
