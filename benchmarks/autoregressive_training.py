@@ -7,14 +7,13 @@ the weights: what a user gets. Variants are interleaved; medians of the repeats.
 operations, one after the other; the package fuses each gate with XLA (genmodels/layers/gates.py).
 """
 
-import json
 import os
 import statistics
-import time
 from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import bench
 import keras
 import numpy as np
 import tensorflow as tf
@@ -27,20 +26,6 @@ from genmodels import cli
 def plain_gate(*inputs):
     a, b = tf.split(tf.add_n(inputs), 2, axis=-1)
     return tf.tanh(a) * tf.sigmoid(b)
-
-
-class Clock(keras.callbacks.Callback):
-    """Seconds of every epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.epochs = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.began = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.epochs.append(time.perf_counter() - self.began)
 
 
 def main(
@@ -65,7 +50,7 @@ def main(
         models[dtype, gates] = model
     for repeat in range(repeats):
         for variant, model in models.items():
-            clock = Clock()
+            clock = bench.Clock()
             gate = gm.layers.gates._gate if variant[1] == "fused" else plain_gate
             with mock.patch.object(gm.layers.gates, "_gate", gate):
                 # Two epochs: the first traces and warms up, the second is timed.
@@ -77,9 +62,7 @@ def main(
         step = statistics.median(values)
         figures.append({"dtype": dtype, "gates": gates, "step_ms": step * 1e3, "images_per_s": batch_size / step})
         print(f"{dtype:>15}, {gates} gates: {step * 1e3:7.1f} ms a step, {batch_size / step:6.1f} images/s")
-    if out:
-        with open(out, "w") as file:
-            json.dump({"filters": filters, "blocks": blocks, "batch_size": batch_size, "rows": figures}, file, indent=2)
+    bench.save({"filters": filters, "blocks": blocks, "batch_size": batch_size, "rows": figures}, out)
 
 
 if __name__ == "__main__":

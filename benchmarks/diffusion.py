@@ -15,25 +15,20 @@ floats in memory, taken in their order, and it logs nothing. Numbers of paramete
 `model.sample(64)` over its evaluations of the network, noise, clipping and rounding included.
 """
 
-import importlib.util
-import json
 import os
-from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
-import numpy as np
+import bench
 import pairs
 import tensorflow as tf
 import typer
 
 import genmodels as gm
-from genmodels import cli, data
-from genmodels.training.trainer import Trainer
+from genmodels import cli
 
 BATCH, IMAGES, SHAPE = 64, 2048, (28, 28, 1)
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+PRECISIONS = bench.PRECISIONS
 OURS, PEER = "genmodels", "PyTorch"
 # Steps and evaluations of the network.
 SOLVERS = dict.fromkeys(("ancestral", "ddim", "dpmpp_2m", "dpmpp_3m", "ipndm", "unipc", "euler"), (8, 8))
@@ -44,35 +39,19 @@ SAMPLED = "bfloat16"  # the precision in which all solvers are timed; in the oth
 
 def ours(precisions, width):
     """A variant a precision."""
-    x = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPE)).astype(np.uint8)
+    x = bench.pixels(IMAGES, SHAPE)
     variants = []
     for precision in precisions:
         denoiser = gm.diffusion.unet(SHAPE, width=width, dtype=PRECISIONS[precision])
         model = gm.DDPM(SHAPE, denoiser=denoiser, dtype=PRECISIONS[precision])
-        tasks = {"step": harness(model, x), "network": network(model)}
+        tasks = {"step": bench.fit_steps(model, x, BATCH), "network": network(model)}
         names = SOLVERS if precision == SAMPLED else ["dpmpp_2m"]
         tasks |= {name: sampler(model, name, SOLVERS[name][0]) for name in names}
         if precision == SAMPLED:
             tasks |= {f"{steps} steps": sampler(model, "dpmpp_2m", steps) for steps in STEPS}
-        facts = {"parameters": sum(int(np.prod(v.shape)) for v in denoiser.trainable_variables)}
+        facts = {"parameters": bench.count(denoiser)}
         variants.append(pairs.Variant(f"{OURS}, {precision}", facts, tasks))
     return variants
-
-
-def harness(model, x):
-    """Steps as `model.fit` runs them, without tracing anew for each repeat."""
-    model.compile()
-    trainer = Trainer(
-        model, batch_size=BATCH, callbacks=(), run_dir=None, resume=True, seed=0, verbose=0, save_every=60.0
-    )
-    images = data.as_dataset(x, event_shape=model.event_shape, levels=model.levels)
-    iterator = iter(data.batches(images, BATCH, seed=0))
-
-    def steps(count):
-        trainer._run(iterator, trainer.step + count)
-        trainer._check_finite()
-
-    return steps
 
 
 def network(model):
@@ -118,31 +97,18 @@ def main(
     out: str = typer.Option("", help="A JSON file for the figures."),
 ):
     """Times the U-Net and its peer and prints the tables."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    if importlib.util.find_spec("torch") is None:
-        raise ValueError("the peer is missing: pip install torch")
-    kinds = precisions.split(",")
-    if not set(kinds) <= set(PRECISIONS):
-        raise ValueError(f"--precisions takes some of {', '.join(PRECISIONS)}, with commas; got {precisions}.")
-    keras.utils.set_random_seed(0)
-    figures = {"batch": BATCH, "shape": SHAPE, "width": width, "threads": threads, "repeats": repeats}
-    figures |= {"cores": os.cpu_count()}
-    figures["versions"] = {name: metadata.version(name) for name in ("tensorflow", "keras", "torch")}
+    kinds = bench.some("precisions", precisions, PRECISIONS)
+    figures = bench.prepare(threads, "torch")
+    figures |= {"batch": BATCH, "shape": SHAPE, "width": width, "repeats": repeats}
     counts = {"step": 2, "network": 5, **dict.fromkeys(SOLVERS, 1), **{f"{steps} steps": 1 for steps in STEPS}}
     settings = {"precisions": kinds, "width": width, "batch": BATCH, "images": IMAGES, "threads": threads}
     with pairs.Worker("diffusion_torch", **settings) as peers:
         sides = [pairs.Here(ours(kinds, width)), peers]
-        facts = [variant["facts"] for side in sides for variant in side.variants]
-        if any(fact != facts[0] for fact in facts):
-            raise RuntimeError(f"the networks differ in their parameters: {facts}")
+        bench.same_facts(sides)
         rows = pairs.measure(sides, counts, repeats, "U-Net")
     show(rows, kinds)
     figures["rows"] = rows
-    print(json.dumps(figures, ensure_ascii=False))
-    if out:
-        with open(out, "w") as file:
-            json.dump(figures, file, indent=2)
+    bench.save(figures, out)
 
 
 if __name__ == "__main__":

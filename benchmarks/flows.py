@@ -18,13 +18,11 @@ sample. Those of normflows have, like ours, ActNorm, and with splines an LU-para
 neither, and so do less. Parameters and multiply-adds (of dense layers, a point) show what is compared.
 """
 
-import importlib.util
-import json
 import os
-from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import bench
 import keras
 import numpy as np
 import pairs
@@ -32,8 +30,7 @@ import tensorflow as tf
 import typer
 
 import genmodels as gm
-from genmodels import cli, data
-from genmodels.training.trainer import Trainer
+from genmodels import cli
 
 DIM, BATCH, LAYERS, WIDTH, BINS, BOUND = 6, 512, 8, 128, 8, 5.0
 PARAMETERS = {"RealNVP": 2, "spline": 3 * BINS - 1}  # of a transformed element
@@ -67,19 +64,8 @@ def spline():
 
 
 def harness(model, x, xla):
-    """Steps as `model.fit` runs them, without tracing anew for each repeat."""
-    model.compile(jit_compile=xla)
-    trainer = Trainer(
-        model, batch_size=BATCH, callbacks=(), run_dir=None, resume=True, seed=0, verbose=0, save_every=60.0
-    )
-    points = data.as_dataset(x, None, event_shape=(DIM,), levels=None, num_classes=None, condition_dim=None)
-    iterator = iter(data.batches(points, BATCH, seed=0))
-
-    def steps(count):
-        trainer._run(iterator, trainer.step + count)
-        trainer._check_finite()
-
-    return steps
+    """The harness's step."""
+    return bench.fit_steps(model, x, BATCH, jit_compile=xla)
 
 
 def bare(model, x, xla):
@@ -138,24 +124,14 @@ def main(
     out: str = typer.Option("", help="A JSON file for the figures."),
 ):
     """Times flows and their peers and prints a table for each."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(f"the peers are missing ({', '.join(missing)}): pip install {' '.join(PEERS)}")
-    keras.utils.set_random_seed(0)
+    figures = bench.prepare(threads, *PEERS) | {"batch": BATCH, "repeats": repeats, "steps": steps}
     x = np.random.default_rng(0).normal(size=(BATCH, DIM)).astype(np.float32)
     nums = cli.integers(samples)
-    figures = {"batch": BATCH, "threads": threads, "repeats": repeats, "steps": steps, "cores": os.cpu_count()}
-    figures["versions"] = {name: metadata.version(name) for name in ("tensorflow", *PEERS)}
     for flow in PARAMETERS:
         figures[flow] = measure(flow, x, compiled, repeats, steps, nums, threads)
     for flow in PARAMETERS:
         show(flow, figures[flow], nums)
-    print(json.dumps(figures))
-    if out:
-        with open(out, "w") as file:
-            json.dump(figures, file, indent=2)
+    bench.save(figures, out)
 
 
 if __name__ == "__main__":

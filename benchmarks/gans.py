@@ -17,22 +17,16 @@ logs nothing; its samples stay floats; and under autocast the layers that Keras 
 value's, are bfloat16. Weights start as PyTorch's own, which costs no time. Numbers of parameters must agree.
 """
 
-import importlib.util
-import json
 import os
-from importlib import metadata
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
-import numpy as np
+import bench
 import pairs
-import tensorflow as tf
 import typer
 
 import genmodels as gm
-from genmodels import cli, data
-from genmodels.training.trainer import Trainer
+from genmodels import cli
 
 BATCH, SAMPLES, IMAGES = 64, 256, 2048  # of a step, of a call of `sample`, of the data
 UPDATES = {"DCGAN": 1, "WGANGP": 5}  # of the critic
@@ -40,7 +34,7 @@ SHAPES = {28: (28, 28, 1), 64: (64, 64, 3)}
 # For measurements of about a second in float32; WGAN-GP's single step of large images takes some more.
 STEPS = {("DCGAN", 28): 8, ("DCGAN", 64): 2, ("WGANGP", 28): 2, ("WGANGP", 64): 1}
 CALLS = {28: 16, 64: 3}
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+PRECISIONS = bench.PRECISIONS
 OURS, PEER = "genmodels", "PyTorch"
 
 
@@ -49,38 +43,18 @@ OURS, PEER = "genmodels", "PyTorch"
 
 def ours(name, size, precisions):
     """A variant a precision."""
-    x = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPES[size])).astype(np.uint8)
+    x = bench.pixels(IMAGES, SHAPES[size])
     variants = []
     for precision in precisions:
         model = getattr(gm, name)(SHAPES[size], dtype=PRECISIONS[precision])
-        facts = {"generator": parameters(model.generator), "critic": parameters(model.critic)}
-        tasks = {"step": harness(model, x), "sample": pairs.repeated(draw, model)}
+        facts = {"generator": bench.count(model.generator), "critic": bench.count(model.critic)}
+        tasks = {"step": bench.fit_steps(model, x, BATCH), "sample": pairs.repeated(draw, model)}
         variants.append(pairs.Variant(f"{OURS}, {precision}", facts, tasks))
     return variants
 
 
-def parameters(network):
-    return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
-
-
 def draw(model):
     return model.sample(SAMPLES).numpy()
-
-
-def harness(model, x):
-    """Steps as `model.fit` runs them, without tracing anew for each repeat."""
-    model.compile()
-    trainer = Trainer(
-        model, batch_size=BATCH, callbacks=(), run_dir=None, resume=True, seed=0, verbose=0, save_every=60.0
-    )
-    images = data.as_dataset(x, event_shape=model.event_shape, levels=model.levels)
-    iterator = iter(data.batches(images, BATCH, seed=0))
-
-    def steps(count):
-        trainer._run(iterator, trainer.step + count)
-        trainer._check_finite()
-
-    return steps
 
 
 # ---------------------------------------------------------------------- timing
@@ -93,9 +67,7 @@ def measure(name, size, precisions, repeats, threads):
     counts = {"step": STEPS[name, size], "sample": CALLS[size]}
     with pairs.Worker("gans_torch", **settings) as peers:
         sides = [pairs.Here(ours(name, size, precisions)), peers]
-        facts = [variant["facts"] for side in sides for variant in side.variants]
-        if any(fact != facts[0] for fact in facts):
-            raise RuntimeError(f"the networks of {name} at {size} pixels differ in their parameters: {facts}")
+        bench.same_facts(sides)
         rows = pairs.measure(sides, counts, repeats, f"{name} {size}×{size}")
     for row in rows:
         row["images_per_s"] = 1e3 * BATCH * UPDATES[name] / row["step_ms"]
@@ -121,13 +93,6 @@ def show(title, rows, precisions):
         print(text.rstrip(";"))
 
 
-def chosen(flag, given, known):
-    """The choices of a flag, each of them known."""
-    if not given or not set(given) <= set(known):
-        raise ValueError(f"--{flag} takes some of {', '.join(map(str, known))}, with commas; got {given}.")
-    return given
-
-
 def main(
     models: str = typer.Option(",".join(UPDATES), help="Models, with commas."),
     sizes: str = typer.Option("28,64", help="Pixels a side."),
@@ -137,23 +102,13 @@ def main(
     out: str = typer.Option("", help="A JSON file for the figures."),
 ):
     """Times GANs and their peers and prints a table for each."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    if importlib.util.find_spec("torch") is None:
-        raise ValueError("the peer is missing: pip install torch")
-    names, kinds = chosen("models", models.split(","), UPDATES), chosen("precisions", precisions.split(","), PRECISIONS)
-    pixels = chosen("sizes", cli.integers(sizes), SHAPES)
-    keras.utils.set_random_seed(0)
-    figures = {"batch": BATCH, "samples": SAMPLES, "threads": threads, "repeats": repeats, "cores": os.cpu_count()}
-    figures["versions"] = {name: metadata.version(name) for name in ("tensorflow", "keras", "torch")}
+    names, kinds = bench.some("models", models, UPDATES), bench.some("precisions", precisions, PRECISIONS)
+    pixels = [int(size) for size in bench.some("sizes", sizes, [str(size) for size in SHAPES])]
+    figures = bench.prepare(threads, "torch") | {"batch": BATCH, "samples": SAMPLES, "repeats": repeats}
     found = {f"{name} {size}×{size}": measure(name, size, kinds, repeats, threads) for name in names for size in pixels}
     for title, rows in found.items():
         show(title, rows, kinds)
-    figures |= found
-    print(json.dumps(figures, ensure_ascii=False))
-    if out:
-        with open(out, "w") as file:
-            json.dump(figures, file, indent=2)
+    bench.save(figures | found, out)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ changes: no data, no seeds, no metrics. The harness adds the data pipeline, a se
 for finite losses, callbacks and logs.
 """
 
-import json
 import os
 import statistics
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import bench
 import keras
 import numpy as np
 import tensorflow as tf
@@ -44,20 +44,6 @@ class Regression(gm.GenerativeModel):
         return tf.reduce_mean(tf.square(self.network(batch.x, training=training) - batch.x)), {}
 
 
-class Clock(keras.callbacks.Callback):
-    """Seconds of every epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.epochs = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.began = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.epochs.append(time.perf_counter() - self.began)
-
-
 def bare():
     """A function that makes `steps` updates."""
     net, x = network(), tf.random.normal((BATCH, DIM))
@@ -83,7 +69,7 @@ def main(
     """Times the harness and prints microseconds a step."""
     x = np.random.default_rng(0).normal(size=(steps * BATCH, DIM)).astype(np.float32)
     update = bare()
-    harness, clocks = Regression(), {"harness": Clock(), "keras": Clock(), "keras, 32 a call": Clock()}
+    harness, clocks = Regression(), {name: bench.Clock() for name in ("harness", "keras", "keras, 32 a call")}
     harness.compile("adam")
     plain = {name: network() for name in clocks if name != "harness"}
     for name, model in plain.items():
@@ -104,9 +90,7 @@ def main(
     for name, value in figures.items():
         print(f"{name:>18}: {value:7.1f} µs a step")
     print(f"harness over bare : {figures['harness'] - figures['bare']:7.1f} µs a step")
-    if out:
-        with open(out, "w") as file:
-            json.dump({"steps": steps, "repeats": repeats, "microseconds": figures}, file, indent=2)
+    bench.save({"steps": steps, "repeats": repeats, "microseconds": figures}, out)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_an_mlp_is_the_formula():
     network = randomized(networks.mlp((3, 2), (4,), widths=(5,), num_classes=3))
     x, y = values(6, 3, 2), one_hot(0, 1, 2, 0, 1, 2)
     w1, b1, w2, b2 = (v.numpy().astype(np.float64) for v in network.weights)
-    activation = keras.activations.get(networks.ACTIVATION)
+    activation = keras.activations.get(networks.MLP_ACTIVATION)
     hidden = np.asarray(activation(np.concatenate([x.reshape(6, 6), y], 1) @ w1 + b1))
     np.testing.assert_allclose(network([x, y]), hidden @ w2 + b2, rtol=1e-5, atol=1e-6)
 

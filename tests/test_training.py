@@ -37,6 +37,21 @@ def test_training_is_gradient_descent_on_the_batches_in_order():
     np.testing.assert_allclose(model.value, descend(toys.points(50), 8, 23, seed=4)[-1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_adam_is_the_formula(jit_compile):
+    schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, 1, 0.5)
+    model = mean_model(keras.optimizers.Adam(schedule, 0.8, 0.9, epsilon=0.01), jit_compile=jit_compile)
+    x = toys.points(64)
+    model.fit(x, batch_size=64, steps=5, verbose=0)
+    value, m, v = np.zeros(2), 0.0, 0.0
+    for t in range(1, 6):
+        gradient = 2.0 * (value - x.astype(np.float64).mean(0))
+        m, v = 0.8 * m + 0.2 * gradient, 0.9 * v + 0.1 * gradient**2
+        rate = 0.1 / (1 + 0.5 * (t - 1)) * np.sqrt(1 - 0.9**t) / (1 - 0.8**t)
+        value -= rate * m / (np.sqrt(v) + 0.01)
+    np.testing.assert_allclose(model.value, value, rtol=1e-5)
+
+
 def test_accumulation_equals_the_whole_batch():
     model = mean_model(accumulate=4)
     model.fit(toys.points(), batch_size=32, steps=5, verbose=0)

@@ -1,6 +1,9 @@
 """One optimizer for each player of a model."""
 
+import functools
+
 import keras
+import tensorflow as tf
 
 
 def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
@@ -31,6 +34,7 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
             raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
         if not optimizer.built:
             optimizer.build(objective.network.trainable_variables)
+        _fuse(optimizer.inner_optimizer if _scales(optimizer) else optimizer)
         optimizers[name] = optimizer
     return optimizers
 
@@ -43,3 +47,19 @@ def _copied(optimizer):
     """A new optimizer of the same settings."""
     optimizer = keras.optimizers.get(optimizer)
     return type(optimizer).from_config(optimizer.get_config())
+
+
+def _fuse(optimizer):
+    """Lets Keras' Adam update a variable in one operation, in place of some fifteen; the arithmetic is the same."""
+    if type(optimizer) is keras.optimizers.Adam and not optimizer.amsgrad:
+        optimizer.update_step = functools.partial(_adam_step, optimizer)
+
+
+def _adam_step(optimizer, gradient, variable, learning_rate):
+    index, dtype = optimizer._get_variable_index(variable), variable.dtype
+    steps = tf.cast(optimizer.iterations.value + 1, dtype)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle, m=optimizer._momentums[index].value.handle, v=optimizer._velocities[index].value.handle,
+        beta1_power=optimizer.beta_1**steps, beta2_power=optimizer.beta_2**steps, lr=tf.cast(learning_rate, dtype),
+        beta1=optimizer.beta_1, beta2=optimizer.beta_2, epsilon=optimizer.epsilon, grad=tf.cast(gradient, dtype),
+    )  # fmt: skip
