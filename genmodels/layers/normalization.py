@@ -132,6 +132,8 @@ class FusedGroupNormalization(keras.layers.Layer):
         if modulation is not None:
             more, added = tf.split(tf.cast(modulation, tf.float32), 2, axis=-1)
             scale, shift = (1.0 + more) * scale, (1.0 + more) * shift + added  # [B, C]
+        else:  # one kernel serves both
+            scale, shift = (tf.broadcast_to(t, [tf.shape(x)[0], x.shape[-1]]) for t in (scale, shift))
         flat = tf.reshape(x, [tf.shape(x)[0], math.prod(x.shape[1:-1]), x.shape[-1]])
         return tf.reshape(
             group_normalized(flat, scale, shift, self.parts, self.epsilon, self.activation == "silu"), tf.shape(x)
@@ -220,6 +222,6 @@ def _coefficients(moments, scale, shift, groups, epsilon):
 def _sum_over_pixels(x):
     """`[B, N, C]` to `[B, C]`, in two steps: the compiler makes vectors of the first, a sum of a few slices."""
     size = x.shape[1]
-    parts = max(n for n in range(1, 17) if size % n == 0)
+    parts = max(n for n in range(1, 9) if size % n == 0)
     slices = tf.unstack(tf.reshape(x, [-1, parts, size // parts, x.shape[2]]), axis=1)
     return tf.reduce_sum(tf.add_n(slices), axis=1)

@@ -34,7 +34,8 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
             raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
         if not optimizer.built:
             optimizer.build(objective.network.trainable_variables)
-        _fuse(optimizer.inner_optimizer if _scales(optimizer) else optimizer)
+        if model.distribute_strategy.num_replicas_in_sync == 1:  # among several Keras brings the gradients together
+            _fuse(optimizer.inner_optimizer if _scales(optimizer) else optimizer)
         optimizers[name] = optimizer
     return optimizers
 
@@ -52,14 +53,18 @@ def _copied(optimizer):
 def _fuse(optimizer):
     """Lets Keras' Adam update a variable in one operation, in place of some fifteen; the arithmetic is the same."""
     if type(optimizer) is keras.optimizers.Adam and not optimizer.amsgrad:
-        optimizer.update_step = functools.partial(_adam_step, optimizer)
+        optimizer._backend_update_step = functools.partial(_adam_step, optimizer)
 
 
-def _adam_step(optimizer, gradient, variable, learning_rate):
-    index, dtype = optimizer._get_variable_index(variable), variable.dtype
-    steps = tf.cast(optimizer.iterations.value + 1, dtype)
-    tf.raw_ops.ResourceApplyAdam(
-        var=variable.handle, m=optimizer._momentums[index].value.handle, v=optimizer._velocities[index].value.handle,
-        beta1_power=optimizer.beta_1**steps, beta2_power=optimizer.beta_2**steps, lr=tf.cast(learning_rate, dtype),
-        beta1=optimizer.beta_1, beta2=optimizer.beta_2, epsilon=optimizer.epsilon, grad=tf.cast(gradient, dtype),
-    )  # fmt: skip
+def _adam_step(optimizer, gradients, variables, learning_rate):
+    steps = tf.cast(optimizer.iterations.value + 1, tf.float32)
+    settings = {
+        "beta1_power": optimizer.beta_1**steps, "beta2_power": optimizer.beta_2**steps, "lr": learning_rate,
+        "beta1": optimizer.beta_1, "beta2": optimizer.beta_2, "epsilon": optimizer.epsilon,
+    }  # fmt: skip
+    of_type = functools.cache(lambda dtype: {name: tf.cast(value, dtype) for name, value in settings.items()})
+    for gradient, variable in zip(gradients, variables):
+        index, dtype = optimizer._get_variable_index(variable), variable.value.dtype
+        moments = {"m": optimizer._momentums[index].value.handle, "v": optimizer._velocities[index].value.handle}
+        gradient = tf.cast(gradient, dtype)
+        tf.raw_ops.ResourceApplyAdam(var=variable.value.handle, grad=gradient, **moments, **of_type(dtype))
