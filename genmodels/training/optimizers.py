@@ -34,8 +34,7 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
             raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
         if not optimizer.built:
             optimizer.build(objective.network.trainable_variables)
-        if model.distribute_strategy.num_replicas_in_sync == 1:  # among several Keras brings the gradients together
-            _fuse(optimizer.inner_optimizer if _scales(optimizer) else optimizer)
+        _fuse(optimizer.inner_optimizer if _scales(optimizer) else optimizer, model.distribute_strategy)
         optimizers[name] = optimizer
     return optimizers
 
@@ -50,10 +49,14 @@ def _copied(optimizer):
     return type(optimizer).from_config(optimizer.get_config())
 
 
-def _fuse(optimizer):
+def _fuse(optimizer, strategy):
     """Lets Keras' Adam update a variable in one operation, in place of some fifteen; the arithmetic is the same."""
-    if type(optimizer) is keras.optimizers.Adam and not optimizer.amsgrad:
+    if type(optimizer) is not keras.optimizers.Adam or optimizer.amsgrad:
+        return
+    if strategy.num_replicas_in_sync == 1:
         optimizer._backend_update_step = functools.partial(_adam_step, optimizer)
+    else:  # Keras brings the gradients together, and goes to each variable where it lies
+        optimizer.update_step = lambda gradient, variable, rate: _adam_step(optimizer, [gradient], [variable], rate)
 
 
 def _adam_step(optimizer, gradients, variables, learning_rate):
@@ -64,7 +67,9 @@ def _adam_step(optimizer, gradients, variables, learning_rate):
     }  # fmt: skip
     of_type = functools.cache(lambda dtype: {name: tf.cast(value, dtype) for name, value in settings.items()})
     for gradient, variable in zip(gradients, variables):
-        index, dtype = optimizer._get_variable_index(variable), variable.value.dtype
+        index = optimizer._get_variable_index(variable)
+        variable = variable.value if isinstance(variable, keras.Variable) else variable
+        dtype = variable.dtype
         moments = {"m": optimizer._momentums[index].value.handle, "v": optimizer._velocities[index].value.handle}
         gradient = tf.cast(gradient, dtype)
-        tf.raw_ops.ResourceApplyAdam(var=variable.value.handle, grad=gradient, **moments, **of_type(dtype))
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, grad=gradient, **moments, **of_type(dtype))
