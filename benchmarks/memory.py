@@ -1,9 +1,9 @@
-"""Peak of main memory in training, a process a model: defaults at batch 64, and with activations computed again.
+"""Peak of main memory, a process a model: training at batch 64, also with activations computed again, and samples.
 
     python benchmarks/memory.py --out memory.json
 
-Each process builds one model for 28×28×1 images, takes a few training steps, and says the most memory that it held;
-what it held before the first step (TensorFlow, the model, optimizer and data) stands beside it.
+Each process builds one model for 28×28×1 images and takes a few training steps, or draws 1 000 samples and then 10 000,
+and says the most memory that it held so far; "before" is TensorFlow, the model, optimizer and data.
 """
 
 import json
@@ -26,36 +26,56 @@ MODELS = {
     "DDPM": "gm.DDPM(shape)",
     "DDPM, recompute": "gm.DDPM(shape, denoiser=gm.diffusion.unet(shape, recompute=True))",
 }
-CODE = """
+# Options of `sample`: fewer steps, since a step holds no more than another.
+DRAWN = {"VAE": "", "GatedPixelCNN": "", "Glow": "", "WGANGP": "", "DDPM": ", solver='ddim', steps=2"}
+BUILT = """
 import json
 import numpy as np
 import genmodels as gm
 from genmodels.memory import peak_memory
 shape = (28, 28, 1)
 model = {model}
+"""
+TRAINED = """
 model.compile()
 data = np.random.default_rng(0).integers(0, 256, [640, *shape]).astype(np.uint8)
 before = peak_memory()
 model.fit(data, batch_size=64, steps=6, verbose=0)
 print(json.dumps(dict(before=before, peak=peak_memory(), parameters=model.parameters)))
 """
+SAMPLED = """
+before = peak_memory()
+model.sample(1000, seed=0{options})
+first = peak_memory()
+model.sample(10_000, seed=0{options})
+print(json.dumps(dict(before=before, thousand=first, ten_thousand=peak_memory())))
+"""
+
+
+def measured(code):
+    """What a process of its own prints."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main(
     out: str = typer.Option("", help="A JSON file for the figures."),
     only: str = typer.Option("", help="Only models whose names hold this."),
 ):
-    """Prints a table, and writes it as JSON."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    found = {}
-    print(f"{'model':20} {'parameters':>12} {'before, MiB':>12} {'peak, MiB':>12}")
-    for name, model in MODELS.items():
-        if only not in name:
-            continue
-        command = [sys.executable, "-c", CODE.replace("{model}", model)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        found[name] = row = json.loads(done.stdout.splitlines()[-1])
+    """Prints two tables, and writes them as JSON."""
+    chosen = {name: BUILT.replace("{model}", model) for name, model in MODELS.items() if only in name}
+    found = {"training": {}, "samples": {}}
+    print(f"{'training':20} {'parameters':>12} {'before, MiB':>12} {'peak, MiB':>12}", flush=True)
+    for name, built in chosen.items():
+        found["training"][name] = row = measured(built + TRAINED)
         print(f"{name:20} {row['parameters']:12,} {row['before']:12,.0f} {row['peak']:12,.0f}", flush=True)
+    print(f"{'samples':20} {'before, MiB':>12} {'1 000':>12} {'10 000':>12}", flush=True)
+    for name in [name for name in DRAWN if name in chosen]:
+        found["samples"][name] = row = measured(chosen[name] + SAMPLED.replace("{options}", DRAWN[name]))
+        print(f"{name:20} {row['before']:12,.0f} {row['thousand']:12,.0f} {row['ten_thousand']:12,.0f}", flush=True)
     if out:
         Path(out).write_text(json.dumps(found, indent=2) + "\n")
 

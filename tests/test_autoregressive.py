@@ -148,7 +148,7 @@ def test_the_chi_square_test_catches():
 @pytest.mark.parametrize(
     ("shape", "levels", "num_classes", "temperature"), [((5, 6, 1), 4, None, 1.0), ((4, 5, 3), 5, 2, 0.7)]
 )
-@all_models
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "pixelcnn-pp"])  # which has a test of its own
 def test_cached_sampling_is_naive_sampling(name, shape, levels, num_classes, temperature):
     model = random_model(name, shape, levels, num_classes)
     for seed in (2, 3):

@@ -14,8 +14,6 @@ MODELS = {
     "vae": lambda: gm.VAE(**DIGITS, latent_dim=3, architecture="conv"),
     "gated-pixelcnn": lambda: gm.GatedPixelCNN(**DIGITS, filters=8, blocks=1),
     "glow": lambda: gm.Glow((4, 4, 1), levels=17, steps=1, width=8, transform="spline", dequantization=noise()),
-    "maf": lambda: gm.MAF((2,), levels=None, layers=2, width=8, depth=1),
-    "dcgan": lambda: gm.DCGAN(**DIGITS, width=8),
     "wgan-gp": lambda: gm.WGANGP(**DIGITS, width=8, critic_updates=2),
     "ddpm": lambda: gm.DDPM(**DIGITS, denoiser=unet(), steps=3),
 }
