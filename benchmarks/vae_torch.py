@@ -3,6 +3,7 @@
 import math
 
 import torch
+from gans_torch import ToImage, ToVector
 from pairs import Variant, repeated
 from torch import nn
 from torch.nn import functional
@@ -49,24 +50,6 @@ class Block(nn.Module):
 
     def forward(self, x):
         return x + self.second(activated(self.first(activated(x))))
-
-
-class ToImage(nn.Module):
-    """[B, side · side · C] to [B, C, side, side], in channels-last memory without a copy."""
-
-    def __init__(self, side, channels):
-        super().__init__()
-        self.shape = (side, side, channels)
-
-    def forward(self, x):
-        return x.unflatten(1, self.shape).permute(0, 3, 1, 2)
-
-
-class ToVector(nn.Module):
-    """The way back."""
-
-    def forward(self, x):
-        return x.permute(0, 2, 3, 1).flatten(1)
 
 
 class Crop(nn.Module):

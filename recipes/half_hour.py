@@ -66,7 +66,7 @@ def ddpm(images, steps, dtype):
 
 # name: (what makes the compiled model, steps in half an hour, score, its options)
 MODELS = {
-    "vae": (vae, 30_000, "log_prob", {"num_samples": 100}),
+    "vae": (vae, 46_000, "log_prob", {"num_samples": 100}),
     "gated-pixelcnn": (gated_pixelcnn, 7_000, "log_prob", {}),
     "glow": (glow, 5_500, "log_prob", {"num_samples": 1}),
     "wgan-gp": (wgan_gp, 6_900, None, {}),
