@@ -18,7 +18,7 @@ from genmodels import files
 __all__ = ["check", "conv_decoder", "conv_encoder", "decoder", "encoder", "given", "mlp", "on_backbone"]
 
 # Of convolutions leaky ReLU: beside SiLU a bound of 15 to 20 nats more on Fashion-MNIST after as many steps, each of
-# which takes two thirds of the time on a CPU in bfloat16; see docs/performance.md.
+# which takes seven tenths of the time on a CPU in bfloat16; see docs/performance.md.
 CONV_ACTIVATION, MLP_ACTIVATION = "leaky_relu", "silu"
 FILTERS = (32, 64, 64, 64, 64)  # channels of the default stages, largest image first
 
