@@ -3,9 +3,10 @@
     python benchmarks/keras_fit.py --out keras_fit.json
 
 The defaults for 28×28×1 of 256 levels, batch 64. Keras trains a `keras.Model` whose `train_step` descends the model's
-objectives, as Keras' examples write them: a game's players see the same batch in turn. Both read uint8 from memory and
-shuffle. Variants are interleaved, medians of the repeats; a repeat of Keras is an epoch, without what its `fit` does
-before it.
+objectives, as Keras' examples write them: a game's players see the same batch in turn. Only the loops are compared:
+the optimizers are of the model's own `compile`, with Adam in one operation, on both sides. Both read uint8 from memory
+and shuffle. Variants are interleaved, medians of the repeats; a repeat of Keras is an epoch, without what its `fit`
+does before it.
 """
 
 import os
