@@ -5,7 +5,7 @@
 
 The numbers of steps are half an hour at the speed of a hundred steps on two idle cores with AMX; on another machine
 give --steps. What a run took is in its metrics.json.
-`recipes/results.py` makes the table of what the runs leave.
+`recipes/results.py` makes the table of what the runs leave: evaluation.json and samples.png, without the weights.
 """
 
 import json
@@ -18,6 +18,7 @@ import genmodels as gm
 from genmodels import cli
 
 MINIBATCH = 64
+SAMPLES, COLUMNS = 40, 8  # in the picture
 
 
 def adam(steps, warmup=0, **options):
@@ -84,7 +85,7 @@ def main(
     precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
     seed: int = 0,
 ):
-    """Trains, draws a hundred samples, and measures; the figures are in the run's evaluation.json."""
+    """Trains, draws forty samples, and measures; the figures are in the run's evaluation.json."""
     if name not in MODELS:
         raise ValueError(f"MODEL must be {', '.join(MODELS)}; got {name!r}.")
     make, half_hour, score, options = MODELS[name]
@@ -95,8 +96,8 @@ def main(
     model = make({"event_shape": train.event_shape, "levels": train.levels}, steps, precision)
     model.fit(train, batch_size=MINIBATCH, steps=steps, run_dir=run, seed=seed, save_every=300)
 
-    samples = model.sample(100, seed=seed)
-    print(gm.save_grid(run / "samples.png", samples, levels=train.levels))
+    shown = {"levels": train.levels, "columns": COLUMNS, "scale": 1, "padding": 1}
+    print(gm.save_grid(run / "samples.png", model.sample(SAMPLES, seed=seed), **shown))
     figures = gm.evaluate(
         run, (train, test), score=score, options=options, examples=examples, num=min(1000, len(test)),
         features="classifier", num_quality=num_quality, seed=seed, progress=True,

@@ -1,22 +1,24 @@
-"""The tables of docs/results.md and their pictures, from the run directories that recipes/half_hour.py leaves.
+"""The tables of docs/results.md and their pictures, from what the runs of recipes/half_hour.py leave.
 
     python recipes/results.py --runs runs/half-hour
+    python recipes/results.py --runs docs/half_hour     # the records of the runs in the page
 
-Nothing is trained or measured: what stands in each run's evaluation.json and metrics.json is set side by side and put
-between two marks in the page, and each model draws forty samples for the picture. Runs that are missing are named.
+Nothing is trained, measured or drawn: each run's evaluation.json becomes a row between two marks in the page, and its
+samples.png a panel of the picture beside it. Weights are not needed. Runs that are missing are named.
 """
 
 from pathlib import Path
 
 import numpy as np
 import typer
+from PIL import Image
 
 import genmodels as gm
 from genmodels import cli
 
 MODELS = ("vae", "gated-pixelcnn", "glow", "wgan-gp", "ddpm")  # of recipes/half_hour.py
+SAMPLES, COLUMNS = 40, 8  # as its pictures have them
 DATA = ("mnist", "fashion_mnist")
-SAMPLES = 40  # of each model in the picture
 
 
 def between_marks(text, name, content):
@@ -29,22 +31,23 @@ def between_marks(text, name, content):
     return f"{before}{begin}\n{content}\n\n{end}{after}"
 
 
-def picture(path, runs, data, seed):
-    """Test images, and as many samples of each model."""
+def picture(path, reports, data, seed):
+    """Test images, and the samples of each run."""
     _, test = gm.load_data(data)
-    panels = {"test images": test.take(SAMPLES, seed=seed).examples}
-    for run in runs:
-        model = gm.load_model(run)
-        panels[model.title] = np.asarray(model.sample(SAMPLES, seed=seed))
-    shown = {title: images.reshape(5, -1, *test.event_shape) for title, images in panels.items()}
-    return gm.save_gallery(path, shown, levels=test.levels, columns=3, scale=1)
+    shown = test.take(SAMPLES, seed=seed).examples
+    panels = {"test images": gm.images.grid(shown, levels=test.levels, columns=COLUMNS, scale=1, padding=1)}
+    for report in reports:
+        with Image.open(Path(report["run"], "samples.png")) as samples:
+            panels[report["model"]] = np.asarray(samples).reshape(*samples.size[::-1], -1)
+    panels = {title: pixels[None] for title, pixels in panels.items()}
+    return gm.save_gallery(path, panels, levels=256, columns=3, scale=1, padding=0)
 
 
 def main(
     runs: Path = typer.Option(Path("runs/half-hour"), help="Folder of the runs, MODEL-DATA each."),
     data: list[str] = typer.Option(DATA, help="Data sets, each with marks of its name in the page."),
     page: Path = typer.Option(Path("docs/results.md"), help="The page to renew; its pictures lie in images beside it."),
-    seed: int = typer.Option(0, help="Of the samples in the pictures."),
+    seed: int = typer.Option(0, help="Of the choice of test images."),
 ):
     """Renews the tables of the page and their pictures."""
     text, drawn = page.read_text(encoding="utf-8"), []
@@ -55,9 +58,10 @@ def main(
             if run not in found:
                 print(f"missing: {run}")
         if found:
-            reports = [{**gm.evaluation.recorded(run), "run": None, "data": None} for run in found]
-            text = between_marks(text, source, gm.evaluation.markdown(reports))
-            drawn.append(picture(page.parent / "images" / f"half_hour_{source}.png", found, source, seed))
+            reports = [gm.evaluation.recorded(run) for run in found]
+            rows = [{**report, "run": None, "data": None} for report in reports]  # said by the page and the row's model
+            text = between_marks(text, source, gm.evaluation.markdown(rows))
+            drawn.append(picture(page.parent / "images" / f"half_hour_{source}.png", reports, source, seed))
     page.write_text(text, encoding="utf-8")
     for path in (page, *drawn):
         print(path)

@@ -66,7 +66,7 @@ class Categorical(Likelihood):
         >>> from genmodels.likelihoods import Categorical
         >>> likelihood = Categorical(levels=4)
         >>> params = tf.zeros([1, 2, 2, likelihood.parameters(3)])  # [1, 2, 2, 12]
-        >>> float(likelihood.mean(params)[0, 0, 0, 0])
+        >>> round(float(likelihood.mean(params)[0, 0, 0, 0]), 3)
         1.5
     """
 
