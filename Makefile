@@ -6,6 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Without a GPU, TensorFlow reports at length that it found none.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Scripts that import Keras before genmodels load TensorFlow without this.
+export TF_ENABLE_ONEDNN_OPTS ?= 1
 
 CHROMIUM ?= chromium
 

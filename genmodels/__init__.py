@@ -1,5 +1,13 @@
 """genmodels: generative models in Keras under one training harness."""
 
+import os
+import platform
+
+if platform.machine() in ("x86_64", "AMD64"):
+    # Read when TensorFlow is loaded, which takes oneDNN's kernels by itself only on CPUs with AVX-512 VNNI; on others
+    # a training step then takes up to twice as long (docs/performance.md).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 from genmodels import (
     catalogue,
     cli,

@@ -1,6 +1,9 @@
 """The harness against closed forms: updates, accumulation, clipping, averages, precision, callbacks, errors."""
 
 import csv
+import os
+import platform
+import runpy
 import subprocess
 import sys
 
@@ -384,6 +387,18 @@ def test_importing_loads_nothing_heavy_that_tensorflow_does_not():
     code = f"import sys, tensorflow; before = {heavy}; import genmodels; print({heavy} - before)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
+
+
+@pytest.mark.parametrize("told", ["0", None])
+def test_onednn_is_asked_for_unless_told(monkeypatch, told):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(os, "environ", {} if told is None else {"TF_ENABLE_ONEDNN_OPTS": told})
+    runpy.run_path(gm.__file__)
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == (told or "1")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")  # where it was not measured
+    monkeypatch.setattr(os, "environ", {})
+    runpy.run_path(gm.__file__)
+    assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
 
 
 def test_progress_bar_on_a_terminal_keeps_step_and_time_on_80_columns(monkeypatch, capsys):

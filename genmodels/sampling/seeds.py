@@ -78,17 +78,11 @@ class Streams:
     def _uniform(self, size: int) -> tf.Tensor:
         """`[num, size rounded up to whole Philox blocks of four]`."""
         blocks = max(-(-size // 4), 1)
-        words = tf.cast(_bits([4], self.seed), tf.uint64)
-        key = words[0:1] | tf.bitwise.left_shift(words[1:2], tf.constant(32, tf.uint64))
-        high = words[2] | tf.bitwise.left_shift(words[3], tf.constant(32, tf.uint64))
-        counter = tf.stack([tf.cast(self.start, tf.uint64) * blocks, high])
+        key, high = tf.split(tf.random.stateless_uniform([2], self.seed, None, None, tf.uint64, alg="philox"), 2)
+        counter = tf.concat([[tf.cast(self.start, tf.uint64) * blocks], high], 0)
         bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=[self.num, 4 * blocks], key=key, counter=counter, alg=PHILOX, dtype=tf.uint32
         )
         # The 23 bits of a float32 mantissa, at the middle of their interval: never 0, never 1.
         mantissa = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
         return (tf.cast(mantissa, tf.float32) + 0.5) * 2.0**-23
-
-
-def _bits(shape, seed):
-    return tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
