@@ -169,7 +169,7 @@ class GenerativeModel(keras.Model):
         self._settings = {
             "ema": ema, "clipnorm": clipnorm, "accumulate": accumulate, "jit_compile": bool(jit_compile)
         }  # fmt: skip
-        self.__dict__.pop("_evaluator", None)
+        self.__dict__.pop("_functions", None)  # traces with the settings before
         self.compiled = True
 
     def fit(

@@ -68,10 +68,20 @@ def checked_shape(shape) -> tuple[int, ...]:
 
 def checked_positive(name, value) -> float:
     """A finite number above 0 as a float, or a ValueError."""
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
+    if not _number(value) or not 0 < value < math.inf:
         raise ValueError(f"`{name}` must be a finite number above 0; got {value!r}.")
     return float(value)
+
+
+def checked_nonnegative(name, value) -> float:
+    """A finite number of at least 0 as a float, or a ValueError."""
+    if not _number(value) or not 0 <= value < math.inf:
+        raise ValueError(f"`{name}` must be a finite number of at least 0; got {value!r}.")
+    return float(value)
+
+
+def _number(value):
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def checked_count(name, value, least, none_means=None) -> int | None:

@@ -1,10 +1,9 @@
 """The tables of docs/results.md and their pictures, from what the runs of recipes/half_hour.py leave.
 
     python recipes/results.py --runs runs/half-hour
-    python recipes/results.py --runs docs/half_hour     # the records of the runs in the page
 
 Nothing is trained, measured or drawn: each run's evaluation.json becomes a row between two marks in the page, and its
-samples.png a panel of the picture beside it. Weights are not needed. Runs that are missing are named.
+samples.png a panel of the picture beside it. Of a run these two files are enough. Runs that are missing are named.
 """
 
 from pathlib import Path

@@ -121,7 +121,7 @@ def test_the_faster_precision_is_measured_said_and_kept(tmp_path, monkeypatch):
     small = ("vae", "digits", "--run", tmp_path / "run", "--set", "architecture=mlp", "--set", "latent_dim=2")
     monkeypatch.setattr(precision, "_seconds", {"float32": 3.0, "mixed_bfloat16": 2.0}.get)
     out = done("train", *small, "--steps", 2)
-    assert "precision: mixed_bfloat16 (a trial in bfloat16 ran at 1.5 times the speed of float32)" in out
+    assert "precision: mixed_bfloat16 (the quicker: bfloat16 ran at 1.5 times the speed of float32 in a trial)" in out
     # The run that is there is continued in its precision, whatever a trial would say today.
     monkeypatch.setattr(precision, "_seconds", {"float32": 2.0, "mixed_bfloat16": 2.0}.get)
     assert precision.faster((8, 8, 1))[0] == "float32"
@@ -144,7 +144,9 @@ def test_what_a_family_lacks_is_said(runs, tmp_path):
 
 
 def test_runs_are_compared(runs, tmp_path):
+    (runs / "nice" / "evaluation.json").unlink(missing_ok=True)
     out = done("compare", *(runs / name for name in FAMILIES), "--num", 4, "--out", tmp_path / "report.html")
+    assert f"{runs / 'nice'} has not been measured" in out
     page = (tmp_path / "report.html").read_text()
     assert all(catalogue.model_class(name).title in page for name in FAMILIES)
     table, rows = (tmp_path / "report.md").read_text(), json.loads((tmp_path / "report.json").read_text())
@@ -169,6 +171,7 @@ def test_networks_are_taken_away(runs, tmp_path):
 def test_a_run_goes_on_and_another_is_refused(runs):
     again = ("train", "nice", "digits", "--run", runs / "nice", *FAMILIES["nice"], "--batch-size", 16)
     assert "nothing left to train" in done(*again, "--steps", 3)
+    assert "3 steps, 2 were asked for: nothing" in done(*again, "--steps", 2)
     done(*again, "--steps", 5)
     assert json.loads((runs / "nice" / "metrics.json").read_text())["step"] == 5
     assert "seed" in refused(*again, "--steps", 5, "--seed", 1)
@@ -218,6 +221,7 @@ def test_points(tmp_path):
         (("train", "vae", "digits", "--steps", 0), ["steps"]),
         (("train", "vae", "digits", "--steps", "ten"), ["--steps", "integer"]),
         (("train", "vae", "digits", "--stepz", 3), ["--stepz", "--steps"]),
+        (("train", "vae", "digits", "--size", 5000), ["--size", "512"]),
         (("trian", "vae", "digits"), ["trian"]),
         (("train", "vae", "two_moons", "--conditional"), ["--conditional"]),
         (("sample", "nowhere"), ["nowhere", "model.keras"]),
@@ -252,16 +256,25 @@ def test_few_pictures_are_enough_and_classes_have_names(tmp_path, monkeypatch):
     done("sample", run, "--labels", "square,round", "--out", "named.npz")
     done("sample", run, "--labels", "1,0", "--out", "numbered.npz")
     assert np.array_equal(np.load("named.npz")["samples"], np.load("numbered.npz")["samples"])
-    assert "0 round, 1 square" in refused("sample", run, "--labels", "triangle")
+    assert "names, with commas, such as 0,1 (0 round, 1 square)" in refused("sample", run, "--labels", "triangle")
+    done("sample", run, "--num", 6, "--out", "classes.png")
+    assert Image.open("classes.png").size == (134, 200)  # a column a class
     assert "'my shapes'" in refused("train", "vae", "my shape")
 
 
 def test_wrong_inputs_on_a_run(runs, tmp_path):
     for arguments, word in (
-        (("--labels", "11"), "from 0 to 9"), (("--labels", "a"), "0,1,2"), (("--num", 0), "num"),
+        (("--labels", "11"), "from 0 to 9"), (("--labels", "a"), "with commas"), (("--num", 0), "num"),
         (("--set", "tempreature=1"), "'temperature'"), (("--out", "samples.jpg"), ".png"),
+        (("--set", "temperature=hot"), "temperature"),
     ):  # fmt: skip
         assert word in refused("sample", runs / "vae", *arguments), arguments
+    for name, option in (
+        ("nice", "temperature"), ("gated-pixelcnn", "temperature"), ("wgan-gp", "truncation"), ("ddpm", "steps"),
+        ("ddpm", "guidance"), ("ddpm", "solver"), ("ddpm", "spacing"), ("ddpm", "eta"),
+    ):  # fmt: skip
+        others = ("--set", "solver=ddim") if option == "eta" else ()
+        assert "'hot'" in refused("sample", runs / name, "--num", 2, "--set", f"{option}=hot", *others)
     assert "--data" in refused("evaluate", runs / "vae" / "model.keras")
     assert "takes examples" in refused("evaluate", runs / "vae", "--data", "two_moons")
 
@@ -270,6 +283,8 @@ def test_every_command_has_help():
     for name in ("models", "data", "train", "sample", "reconstruct", "interpolate", "evaluate", "compare", "export"):
         assert "Usage" in done(name, "--help")
     assert "wgan-gp" in done("models") and "Gulrajani" in done("models")
+    settings = [line.split() for line in done("models", "realnvp").splitlines()]
+    assert ["width", "128"] in settings and ["temperature", "1.0"] in settings and ["levels", "256"] not in settings
     assert "built in" in done("data")
 
 

@@ -1,19 +1,35 @@
 """`genmodels models` and `genmodels data`: what there is."""
 
+import inspect
+
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from genmodels import catalogue
+from genmodels.cli.training import OWN
 from genmodels.data import data_names, place
+from genmodels.settings import constructor_arguments
 
 
-def models():
+def models(model: str = typer.Argument(None, help="One of them: lists what --set takes, with defaults.")):
     """Lists the models: family, paper, likelihood, latents, conditions."""
+    if model is not None:
+        _settings(catalogue.model_class(model))
+        return
     rows = [
         (name, catalogue.family(cls), cls.paper, cls.year, *catalogue.abilities(cls).values())
         for name, cls in catalogue.models().items()
     ]
     _print(("model", "family", "paper", "year", "likelihood", "latents", "conditional on"), rows)
+
+
+def _settings(cls):
+    """What `--set` takes in training and in sampling, with defaults."""
+    settings = [(name, default) for name, default in constructor_arguments(cls).items() if name not in OWN]
+    _print((f"train {catalogue.slug(cls)} … --set", "default"), settings)
+    options = list(inspect.signature(cls.generate).parameters.values())[3:]  # after self, streams and labels
+    _print(("sample … --set", "default"), [(option.name, option.default) for option in options])
 
 
 def data():

@@ -112,8 +112,9 @@ def classes_of(model, text: str, num: int, names=None) -> list[int] | None:
 def _numbers(text, names):
     try:
         return integers(text)
-    except ValueError as error:
-        raise ValueError(f"{str(error).rstrip('.')}{_listed(names)}.") from None
+    except ValueError:
+        kinds = "numbers or names" if names else "numbers"
+        raise ValueError(f"classes are {kinds}, with commas, such as 0,1{_listed(names)}; got {text!r}.") from None
 
 
 def _listed(names):

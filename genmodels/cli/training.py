@@ -17,6 +17,7 @@ from genmodels.training import run_directory, source
 from genmodels.training.precision import faster
 
 SIZE = 32  # pixels of a folder's pictures where none is given
+LARGEST = 512  # beyond it a step of the default networks takes more memory than machines have
 STEPS = 10_000  # where neither steps nor epochs are given
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 OWN = ("event_shape", "levels", "num_classes", "dtype", "name")  # arguments that data and flags decide
@@ -54,6 +55,8 @@ def train(
     strategy = _strategy(distribute)  # before TensorFlow computes anything
     if steps is not None and epochs is not None:
         raise ValueError("give --steps or --epochs, not both.")
+    if size is not None and size > LARGEST:
+        raise ValueError(f"--size must be at most {LARGEST}; got {size}. The default networks are made for 8 to 64.")
     arguments = parsed_settings(cls, set_)
     told = {
         "data": data, "size": SIZE if size is None and Path(data).is_dir() else size, "channels": channels,
@@ -75,7 +78,7 @@ def train(
         callbacks=[_Start(built, examples, run, {**told, "data": _anywhere(data), "classes": classes})],
         run_dir=run, seed=seed,
     )  # fmt: skip
-    print(f"trained; now: genmodels sample {shlex.quote(str(run))}")
+    print(f"next: genmodels sample {shlex.quote(str(run))}")
 
 
 def build(cls, data, arguments, conditional=False, precision="float32"):
@@ -156,14 +159,14 @@ class _Start(keras.callbacks.Callback):
     def __init__(self, model, data, run, record):
         super().__init__()
         self.text = (
-            f"{model.title} of {_thousands(model.parameters)} parameters on {data!r}; the run is {run}. Ctrl-C keeps "
-            "the place."
+            f"{model.title} of {_thousands(model.parameters)} parameters on {data!r}; the run is {run}. {{}} steps are "
+            "a pass over the data. Ctrl-C keeps the place."
         )
         self.run, self.record = run, {"model": catalogue.slug(type(model)), **record}
 
     def on_train_begin(self, logs=None):
         """Says and writes it."""
-        print(self.text, flush=True)
+        print(self.text.format(_thousands(self.params["steps"])), flush=True)
         source.note(self.run, self.record)
 
 

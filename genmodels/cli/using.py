@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def sample(
     run: Path = RUN,
     num: int = typer.Option(64, help="How many."),
     labels: str = LABELS,
-    columns: int = typer.Option(None, help="Samples in a row."),
+    columns: int = typer.Option(None, help="Samples in a row.  [default: the classes; else as many as rows]"),
     seed: int = SEED,
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Such as temperature=0.8, steps=10."),
     out: Path = typer.Option(Path("samples.png"), help="A .png, or an .npz file of the numbers."),
@@ -39,7 +40,8 @@ def sample(
     options = training.settings_of(set_, sampling_options(model.generate), f"{type(model).__name__} samples with")
     if model.condition_dim is not None:
         raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
-    drawn = model.sample(num, labels=classes_of(model, labels, num, _names(run)), seed=seed, **options).numpy()
+    classes = classes_of(model, labels, num, _names(run))
+    drawn = model.sample(num, labels=classes, seed=seed, **options).numpy()
     if out.suffix == ".npz":
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f".{out.stem}.{os.getpid()}.npz")
@@ -47,6 +49,8 @@ def sample(
         os.replace(partial, out)
         print(out)
     else:
+        if columns is None and model.num_classes is not None and classes is None and model.num_classes <= num:
+            columns = model.num_classes  # a column a class
         print(plots.save_samples(out, drawn, levels=model.levels, columns=columns))
 
 
@@ -121,8 +125,10 @@ def evaluate(
 ):
     """Measures the likelihood with its kind, time and memory, and whether samples are copies of training data.
 
-    With --features also how samples differ from test examples (Fréchet distance, KID, precision and recall, density and
-    coverage), beside how training examples do.
+    `copies` is the share of samples nearer to a training example than 99% of test examples are, `distance_ratio` the
+    median distance to the nearest one, of samples over test examples: about 0.01 and 1 for a good model, more and less
+    for one that copies. With --features also how samples differ from test examples (Fréchet distance, KID, precision
+    and recall, density and coverage), beside how training examples do.
     """
     out = _beside(run, "evaluation.json") if out is None else out
     if out.suffix != ".json":
@@ -151,6 +157,9 @@ def compare(
     print(write_report(runs, out, data=[_test_split(run) for run in runs], num=num, seed=seed))
     found = [evaluation.recorded(run) for run in runs]
     print(evaluation.markdown(found))
+    for run in runs:
+        if not (run / evaluation.tables.FILE).is_file():
+            print(f"{run} has not been measured: genmodels evaluate {shlex.quote(str(run))}")
     _write_figures(out.with_suffix(".json"), found, found)
 
 

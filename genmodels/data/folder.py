@@ -102,7 +102,8 @@ def _decode_all(folder, paths, size, channels, stem):
         try:
             return pictures.decode(folder / path, size, channels)
         except Exception as error:  # Pillow raises many kinds for broken files; each is reported by name
-            return f"{type(error).__name__}: {error}"
+            # Pillow names the path, as it was given now; the cache may be read from another folder.
+            return f"{type(error).__name__}: {error}".replace(f" {str(folder / path)!r}", "")
 
     failed, shape, count = {}, None, 0
     with _written(stem.with_suffix(".npy")) as file, ThreadPoolExecutor(os.cpu_count()) as workers:
@@ -161,10 +162,10 @@ class _written:
 def _report(folder, failed, total, strict):
     if not failed:
         return
-    text = f"{len(failed)} of {total} pictures in {folder} cannot be read: {_listed(failed)}"
+    text = f"{len(failed)} of {total} pictures in {folder} cannot be read"
     if strict:
-        raise ValueError(f"{text}.")
-    warnings.warn(f"{text}; they are left out.", stacklevel=4)
+        raise ValueError(f"{text}: {_listed(failed)}.")
+    warnings.warn(f"{text}, and left out: {_listed(failed)}.", stacklevel=4)
 
 
 def _listed(failed, most=10):

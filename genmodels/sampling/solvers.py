@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from genmodels.sampling import tables
 from genmodels.sampling.seeds import Streams
+from genmodels.settings import checked_nonnegative
 
 __all__ = [
     "ORDERS",
@@ -60,7 +61,7 @@ def ddim(denoiser, x, alphas, sigmas, streams: Streams, *, eta=0.0):
         >>> float(tf.reduce_max(abs(x)))
         0.0
     """
-    if not 0 <= eta <= 1:
+    if checked_nonnegative("eta", eta) > 1:
         raise ValueError(f"`eta` must be from 0 to 1; got {eta}.")
     a, s, a_next, s_next = tables.pairs(alphas, sigmas)
     noise = eta * np.sqrt(tables.posterior_variances(alphas, sigmas))
@@ -310,8 +311,7 @@ def _dpmpp(denoiser, x, alphas, sigmas, order):
 
 def _edm(denoiser, x, alphas, sigmas, streams, churn, noise, corrected):
     """Algorithm 2 of Karras et al. 2022 on straight lines between the levels."""
-    if not 0 <= churn < math.inf or not 0 <= noise < math.inf:
-        raise ValueError(f"`churn` and `noise` must be finite and at least 0; got {churn} and {noise}.")
+    churn, noise = checked_nonnegative("churn", churn), checked_nonnegative("noise", noise)
     a, s, a_next, s_next = tables.pairs(alphas, sigmas)
     raised = s * (1.0 + min(churn / len(a), math.sqrt(2.0) - 1.0))
     rows = _rows(x, a, raised, a_next, s_next, noise * np.sqrt(raised**2 - s**2))

@@ -1,8 +1,7 @@
 """Losses and metrics of a model on data, without training."""
 
-import tensorflow as tf
-
 from genmodels import data as datasets
+from genmodels.compiling import compiled
 from genmodels.core import Batch
 from genmodels.sampling import fold, make_seed
 
@@ -13,14 +12,13 @@ def evaluate(model, x, y=None, *, batch_size=256, seed=0) -> dict[str, float]:
         x, y, event_shape=model.event_shape, levels=model.levels, num_classes=model.num_classes,
         condition_dim=model.condition_dim,
     )  # fmt: skip
-    measure = model.__dict__.setdefault("_evaluator", tf.function(_measure(model), reduce_retracing=True))
     seed = make_seed(seed)
     totals, count = {}, 0
     with model.averaged():
         for index, element in enumerate(datasets.once(data, batch_size)):
             batch = as_batch(element)
             size = int(batch.x.shape[0])
-            for name, value in measure(batch, fold(seed, index)).items():
+            for name, value in _measure(model, batch.x, batch.labels, fold(seed, index)).items():
                 totals[name] = totals.get(name, 0.0) + size * float(value)
             count += size
     if not count:
@@ -38,13 +36,11 @@ def metric_names(objectives, objective, metrics) -> list[str]:
     return ["loss" if len(objectives) == 1 else f"{objective.name}_loss", *metrics]
 
 
-def _measure(model):
-    def measure(batch, seed):
-        objectives = model.objectives()
-        results = {}
-        for index, objective in enumerate(objectives):
-            loss, metrics = objective.loss(batch, fold(seed, index), False)
-            results.update(zip(metric_names(objectives, objective, metrics), [loss, *metrics.values()]))
-        return results
-
-    return measure
+@compiled
+def _measure(model, x, labels, seed):
+    objectives = model.objectives()
+    results = {}
+    for index, objective in enumerate(objectives):
+        loss, metrics = objective.loss(Batch(x, labels), fold(seed, index), False)
+        results.update(zip(metric_names(objectives, objective, metrics), [loss, *metrics.values()]))
+    return results

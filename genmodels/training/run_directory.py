@@ -219,11 +219,11 @@ def _refuse_difference(path, now, before):
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name, absent), now.get(name, absent)
         if name == "data.fingerprint" and old != new:
-            raise ValueError(f"{path} holds a run on other data (their {name} differs): give another run_dir.")
+            raise ValueError(f"{path} holds a run on other data (their {name} differs): give another run_dir (--run).")
         if old != new:
             raise ValueError(
                 f"{path} holds a run with {name}={old!r}, and this one has {name}={new!r}: "
-                "give another run_dir, or the old setting to continue that run."
+                "give another run_dir (--run), or the old setting to continue that run."
             )
 
 

@@ -139,7 +139,8 @@ class Trainer:
         elif not self.run.finished(int(self.step)):  # it was stopped while it wrote what it leaves
             self._results()
         elif self.verbose != 0:
-            print(f"{self.run.path} holds a finished run of {int(self.step)} steps: nothing left to train.")
+            more = "" if int(self.step) == self.total else f", {self.total} were asked for"
+            print(f"{self.run.path} holds a finished run of {int(self.step)} steps{more}: nothing left to train.")
         return self.history
 
     def _train(self, data, restored):

@@ -12,7 +12,7 @@ from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
 from genmodels.models import features
 from genmodels.sampling import Streams, fold, make_seed
-from genmodels.settings import checked_count
+from genmodels.settings import checked_count, checked_nonnegative
 
 ACTIVE = 0.01  # variance of a posterior mean over the data above which a latent unit counts as active
 
@@ -173,9 +173,8 @@ class VAE(LatentModel):
         Returns:
             `[num, *event_shape]` float32.
         """
-        if not temperature >= 0:
-            raise ValueError(f"`temperature` must be at least 0; got {temperature}.")
-        return self._generate(streams.seed, streams.start, labels, streams.num, float(temperature), bool(pixel_noise))
+        temperature = checked_nonnegative("temperature", temperature)
+        return self._generate(streams.seed, streams.start, labels, streams.num, temperature, bool(pixel_noise))
 
     @compiled
     def _generate(self, seed, start, labels, num, temperature, pixel_noise):

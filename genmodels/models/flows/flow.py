@@ -1,7 +1,6 @@
 """What normalizing flows share: densities by the change of variables, samples by the inverse."""
 
 import math
-import numbers
 from typing import ClassVar
 
 import keras
@@ -13,7 +12,7 @@ from genmodels.models.flows import dequantization as dequantizations
 from genmodels.models.flows.bijections import Bijection, Chain, sum_over_event
 from genmodels.models.flows.shapes import Flatten
 from genmodels.sampling import Streams, fold, make_seed
-from genmodels.settings import checked_count
+from genmodels.settings import checked_count, checked_nonnegative
 
 LOG_PROB_ELEMENTS = 256 * 28 * 28  # of examples at a time: the features of a whole data set would fill the memory
 PRIORS = ("normal", "logistic")
@@ -224,9 +223,7 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         Returns:
             `[num, *event_shape]` float32.
         """
-        number = isinstance(temperature, numbers.Real) and not isinstance(temperature, bool)
-        if not number or not 0 <= temperature < math.inf:
-            raise ValueError(f"`temperature` must be a finite number of at least 0; got {temperature!r}.")
+        temperature = checked_nonnegative("temperature", temperature)
         parts = parts_at_once(streams.num)
         size, xla = streams.num // parts, self._settings.get("jit_compile", False)
         size = size if xla else tf.constant(size, tf.int64)  # a tensor: one trace for all numbers of samples
