@@ -256,7 +256,7 @@ def test_few_pictures_are_enough_and_classes_have_names(tmp_path, monkeypatch):
     done("sample", run, "--labels", "square,round", "--out", "named.npz")
     done("sample", run, "--labels", "1,0", "--out", "numbered.npz")
     assert np.array_equal(np.load("named.npz")["samples"], np.load("numbered.npz")["samples"])
-    assert "names, with commas, such as 0,1 (0 round, 1 square)" in refused("sample", run, "--labels", "triangle")
+    assert "names, with commas, such as 0,1,2 (0 round, 1 square)" in refused("sample", run, "--labels", "triangle")
     done("sample", run, "--num", 6, "--out", "classes.png")
     assert Image.open("classes.png").size == (134, 200)  # a column a class
     assert "'my shapes'" in refused("train", "vae", "my shape")

@@ -114,7 +114,7 @@ def _numbers(text, names):
         return integers(text)
     except ValueError:
         kinds = "numbers or names" if names else "numbers"
-        raise ValueError(f"classes are {kinds}, with commas, such as 0,1{_listed(names)}; got {text!r}.") from None
+        raise ValueError(f"classes are {kinds}, with commas, such as 0,1,2{_listed(names)}; got {text!r}.") from None
 
 
 def _listed(names):
