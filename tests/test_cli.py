@@ -121,7 +121,7 @@ def test_the_faster_precision_is_measured_said_and_kept(tmp_path, monkeypatch):
     small = ("vae", "digits", "--run", tmp_path / "run", "--set", "architecture=mlp", "--set", "latent_dim=2")
     monkeypatch.setattr(precision, "_seconds", {"float32": 3.0, "mixed_bfloat16": 2.0}.get)
     out = done("train", *small, "--steps", 2)
-    assert "precision: mixed_bfloat16 (the quicker: bfloat16 ran at 1.5 times the speed of float32 in a trial)" in out
+    assert "precision: mixed_bfloat16 (measured: bfloat16 runs at 1.5 times the speed of float32 here)" in out
     # The run that is there is continued in its precision, whatever a trial would say today.
     monkeypatch.setattr(precision, "_seconds", {"float32": 2.0, "mixed_bfloat16": 2.0}.get)
     assert precision.faster((8, 8, 1))[0] == "float32"

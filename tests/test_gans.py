@@ -212,7 +212,7 @@ def test_trained_kernels_have_a_norm_of_one_and_files_keep_the_estimates(classes
         sigma = np.linalg.norm(kernel, 2)
         right = vector @ kernel.T
         estimate = np.linalg.norm(right @ kernel) / np.linalg.norm(right)
-        assert 0.92 * sigma < estimate < 1.0001 * sigma  # one step of power iteration an update, from below
+        assert 0.94 * sigma < estimate < 1.0001 * sigma  # from below; of a vector never iterated at most 0.94
     before = [layer.vector.numpy() for layer in normalized]
     figures = model.evaluate(x, labels)
     model.save(tmp_path / "model.keras")

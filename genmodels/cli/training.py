@@ -17,7 +17,7 @@ from genmodels.training import run_directory, source
 from genmodels.training.precision import faster
 
 SIZE = 32  # pixels of a folder's pictures where none is given
-LARGEST = 512  # beyond it a step of the default networks takes more memory than machines have
+LARGEST = 512  # a VAE of 1500 pixels filled 24 GB and ended without a word; how much 512 takes depends on the model
 STEPS = 10_000  # where neither steps nor epochs are given
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 OWN = ("event_shape", "levels", "num_classes", "dtype", "name")  # arguments that data and flags decide
