@@ -63,6 +63,8 @@ def sampling_options(generate) -> list[str]:
 
 def check_options(generate, options):
     """Refuses options of `sample` that the model's `generate` does not take."""
+    if not options:
+        return
     offered = sampling_options(generate)
     unknown = sorted(set(options) - set(offered))
     if unknown:

@@ -153,6 +153,32 @@ def test_one_trace_a_fit():
     assert traces.count(False) == 1
 
 
+def test_many_models_in_one_process_are_trained_without_a_warning_of_retracing(monkeypatch):
+    said = []
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda text, *rest: said.append(text))
+    for _ in range(7):  # TensorFlow warns from the fifth on
+        mean_model().fit(toys.points(8), batch_size=8, steps=2, verbose=0)
+    assert not said
+
+
+def test_functions_run_eagerly_where_that_is_asked_for():
+    seen = []
+
+    class Mean(toys.Mean):
+        def _loss(self, batch, seed, training):
+            seen.append(tf.executing_eagerly())
+            return super()._loss(batch, seed, training)
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        model = Mean()
+        model.compile(keras.optimizers.SGD(0.05))
+        model.fit(toys.points(8), batch_size=8, steps=2, verbose=0)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert seen == [True, True]
+
+
 def test_toy_wgan_learns_where_the_points_are():
     keras.utils.set_random_seed(0)
     model = toys.ToyWGAN()

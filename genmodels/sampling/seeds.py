@@ -64,16 +64,22 @@ class Streams:
 
     def uniform(self, shape: Sequence[int] = ()) -> tf.Tensor:
         """Uniform numbers in the open interval (0, 1), `[num, *shape]` float32."""
-        size = math.prod(shape)
-        return tf.reshape(self._uniform(size)[:, :size], [self.num, *shape])
+        return self._shaped(self._uniform(math.prod(shape)), shape)
 
     def normal(self, shape: Sequence[int] = ()) -> tf.Tensor:
         """Standard normal numbers, `[num, *shape]` float32, by the Box–Muller transform."""
-        size = math.prod(shape)
-        u, v = tf.unstack(tf.reshape(self._uniform(size), [self.num, -1, 2]), axis=-1)
+        uniform = self._uniform(math.prod(shape))
+        u, v = tf.unstack(tf.reshape(uniform, [-1, uniform.shape[1] // 2, 2]), axis=-1)
         radius, angle = tf.sqrt(-2.0 * tf.math.log(u)), 2.0 * math.pi * v
         pairs = tf.stack([radius * tf.cos(angle), radius * tf.sin(angle)], axis=-1)
-        return tf.reshape(tf.reshape(pairs, [self.num, -1])[:, :size], [self.num, *shape])
+        return self._shaped(tf.reshape(pairs, [-1, uniform.shape[1]]), shape)
+
+    def _shaped(self, numbers: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+        """The first numbers of each row, as `[num, *shape]`; without operations that would change nothing."""
+        size = math.prod(shape)
+        if size < numbers.shape[1]:
+            numbers = numbers[:, :size]
+        return numbers if len(shape) == 1 else tf.reshape(numbers, [self.num, *shape])
 
     def _uniform(self, size: int) -> tf.Tensor:
         """`[num, size rounded up to whole Philox blocks of four]`."""

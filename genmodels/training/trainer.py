@@ -177,6 +177,10 @@ class Trainer:
             )
         )
         one_by_one = any(works_on_batches(callback) for callback in self.callbacks)
+        train = self._run
+        if not tf.config.functions_run_eagerly():
+            # Traced by hand: a process that trains many models would be warned that one function is traced too often.
+            train = train.get_concrete_function(iterator, tf.constant(0, tf.int64))
         chunk, step = 1, int(self.step)
         while step < self.total and not self.model.stop_training:
             epoch, within = divmod(step, self.per_epoch)
@@ -185,10 +189,10 @@ class Trainer:
             stop = min(step + chunk, (epoch + 1) * self.per_epoch, self.total)
             self.list.on_train_batch_begin(within)
             began = time.monotonic()
-            self._run(iterator, tf.constant(stop, tf.int64))
+            train(iterator, tf.constant(stop, tf.int64))
             took = time.monotonic() - began
             self._check_finite()
-            # From the second call on (the first one traced): towards calls of CALL_SECONDS.
+            # Towards calls of CALL_SECONDS.
             if not one_by_one and took < CALL_SECONDS and stop - step == chunk:
                 chunk = min(2 * chunk, LONGEST_CALL)
             step = stop
