@@ -1,9 +1,11 @@
 """The tables of docs/results.md and their pictures, from what the runs of recipes/half_hour.py leave.
 
-    python recipes/results.py --runs runs/half-hour
+    python recipes/results.py                          # the records in docs/half_hour
+    python recipes/results.py --runs runs/half-hour    # of one's own
 
 Nothing is trained, measured or drawn: each run's evaluation.json becomes a row between two marks in the page, and its
-samples.png a panel of the picture beside it. Of a run these two files are enough. Runs that are missing are named.
+samples.png a panel of the picture beside it. Of a run these two files are enough, and what docs/half_hour holds. Runs
+that are missing are named.
 """
 
 from pathlib import Path
@@ -43,7 +45,7 @@ def picture(path, reports, data, seed):
 
 
 def main(
-    runs: Path = typer.Option(Path("runs/half-hour"), help="Folder of the runs, MODEL-DATA each."),
+    runs: Path = typer.Option(Path("docs/half_hour"), help="Folder of the runs, or their records, MODEL-DATA each."),
     data: list[str] = typer.Option(DATA, help="Data sets, each with marks of its name in the page."),
     page: Path = typer.Option(Path("docs/results.md"), help="The page to renew; its pictures lie in images beside it."),
     seed: int = typer.Option(0, help="Of the choice of test images."),
