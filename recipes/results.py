@@ -60,8 +60,8 @@ def main(
                 print(f"missing: {run}")
         if found:
             reports = [gm.evaluation.recorded(run) for run in found]
-            rows = [{**report, "run": None, "data": None} for report in reports]  # said by the page and the row's model
-            text = between_marks(text, source, gm.evaluation.markdown(rows))
+            table = gm.evaluation.markdown(reports, without=("run", "data"))  # the heading and the model say them
+            text = between_marks(text, source, table)
             drawn.append(picture(page.parent / "images" / f"half_hour_{source}.png", reports, source, seed))
     page.write_text(text, encoding="utf-8")
     for path in (page, *drawn):

@@ -150,6 +150,8 @@ def test_the_floor_is_the_first_row_and_the_protocol_stands_below():
     below = text.split("\n\n")[1]
     assert "pca, abc" in below and "10 000 samples against 10 000 examples of digits (test)" in below
     assert column(markdown([{"model": "A", **QUALITY}], floor=False), "model") == ["A"]
+    text = markdown([{"model": "A", **QUALITY}], without=("data", "copies"))
+    assert "| data |" not in text and "of digits (test)" in text
 
 
 def test_what_was_measured_otherwise_is_marked():

@@ -44,17 +44,17 @@ def recorded(run) -> dict:
     return {**names, **run_directory.training_cost(run)}
 
 
-def markdown(reports, *, floor=True) -> str:
+def markdown(reports, *, floor=True, without=()) -> str:
     """Reports as a table, a row each, and what is to be known of its columns below.
 
     A bound is marked ≤ before its bits a dimension and ≥ before its nats, an estimate that is none, ≈; the kind stands
-    beside it. Figures of
-    samples that were measured in other features, on other data, or of other numbers, stand in one column only with a
-    mark, and a line for each below.
+    beside it. Figures of samples that were measured in other features, on other data, or of other numbers, stand in one
+    column only with a mark, and a line for each below.
 
     Args:
         reports: dictionaries of `evaluate`, in the order of the rows.
         floor: give the distance of training data from test data as the first row, where all reports agree on it.
+        without: columns to leave out, such as "run".
 
     Returns:
         Lines of Markdown. Columns of which no report knows anything are left out.
@@ -72,7 +72,7 @@ def markdown(reports, *, floor=True) -> str:
     if floor and len(protocols) == 1:
         measured = next(report for report in reports if _protocol(report))
         rows.insert(0, _floor(measured))
-    columns = [name for name in COLUMNS if any(row.get(name) for row in rows)]
+    columns = [name for name in COLUMNS if name not in without and any(row.get(name) for row in rows)]
     lines = [columns, ["---" if name in WORDS else "---:" for name in columns]]
     lines += [[row.get(name) or ABSENT for name in columns] for row in rows]
     table = ["|" + "|".join(lines[1]) + "|" if i == 1 else f"| {' | '.join(cells)} |" for i, cells in enumerate(lines)]
