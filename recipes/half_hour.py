@@ -86,6 +86,7 @@ MODELS = {
 def main(
     name: str = typer.Argument(metavar="MODEL", help=f"Which: {', '.join(MODELS)}."),
     data: str = typer.Option("fashion_mnist", help="A named set of images with classes."),
+    binarize: bool = typer.Option(False, "--binarize", help="Draw each pixel black or white, once, by its grey."),
     run: Path = typer.Option(None, help="Folder of the run, continued if it is there. [default: runs/half-hour/…]"),
     steps: int = typer.Option(None, help="Training steps. [default: what half an hour allows]"),
     examples: int = typer.Option(None, help="Test pictures for the likelihood. [default: all]"),
@@ -98,9 +99,9 @@ def main(
         raise ValueError(f"MODEL must be {', '.join(MODELS)}; got {name!r}.")
     make, batch_size, half_hour, score, options = MODELS[name]
     steps = half_hour if steps is None else steps
-    run = Path("runs", "half-hour", f"{name}-{data}") if run is None else run
+    run = Path("runs", "half-hour", f"{name}-{data}{'-binarized' * binarize}") if run is None else run
     keras.utils.set_random_seed(seed)
-    train, test = gm.load_data(data)
+    train, test = gm.load_data(data, binarize="static" if binarize else None)
     model = make({"event_shape": train.event_shape, "levels": train.levels}, steps, precision)
     model.fit(train, batch_size=batch_size, steps=steps, run_dir=run, seed=seed, save_every=300)
 

@@ -139,6 +139,7 @@ def test_dynamic_binarization_differs_between_visits_and_static_does_not():
     grey = Dataset(np.full([8, 5, 5, 1], 128, np.uint8), None, 256)
     x, y = (np.stack(list(itertools.islice(batches(grey.binarized("dynamic"), 8, seed=0), 2))))
     assert 0.3 < np.mean(x != y) < 0.7
+    assert grey.binarized("static").name == f"{grey.name}, statically binarized"
     static = grey.binarized("static", seed=1).examples
     assert np.array_equal(static, grey.binarized("static", seed=1).examples)
     assert not np.array_equal(static, grey.binarized("static", seed=2).examples)

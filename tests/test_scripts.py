@@ -167,7 +167,7 @@ def test_the_demo_sets_families_side_by_side(tmp_path):
 
 def test_the_table_of_half_an_hour(tmp_path, monkeypatch):
     monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
-    small = ("--steps", 2, "--examples", 20, "--num-quality", 100, "--precision", "float32")
+    small = ("--steps", 2, "--examples", 20, "--num-quality", 100, "--binarize")
     done = script("recipes/half_hour.py", "vae", "--data", "digits", "--run", tmp_path / "vae-digits", *small)
     assert done.returncode == 0, done.stderr
     assert "| importance-weighted bound, 100 draws |" in done.stdout and (tmp_path / "vae-digits/samples.png").is_file()
@@ -179,7 +179,7 @@ def test_the_table_of_half_an_hour(tmp_path, monkeypatch):
     text = page.read_text()
     assert text.startswith("before\n<!--") and text.endswith("end -->\nafter\n") and "old" not in text
     assert "| *training data* |" in text and "| VAE |" in text and "classifier-64" in text
-    assert "examples of digits (test)" in text
+    assert "examples of digits, statically binarized (test)" in text
     assert f"missing: {tmp_path / 'glow-digits'}" in done.stdout
     assert np.asarray(Image.open(tmp_path / "images" / "half_hour_digits.png")).std() > 20
     assert script(*renew).returncode == 0 and page.read_text() == text

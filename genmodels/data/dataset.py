@@ -162,7 +162,7 @@ class Dataset:
             seed: of the static draw.
 
         Returns:
-            A Dataset with levels=2.
+            A Dataset with levels=2, whose name says how.
 
         Raises:
             ValueError: the data are real-valued or binary already, or the word is another.
@@ -178,14 +178,15 @@ class Dataset:
             raise ValueError("only pixels can be binarized; the data are real-valued (levels=None).")
         if self.levels == 2:
             raise ValueError(f"{self.name!r} is binary already.")
+        named = dataclasses.replace(self, name=f"{self.name}, {how}ally binarized")  # reports name what they measured
         if how == "dynamic":
-            return dataclasses.replace(self, dynamic=True)
+            return dataclasses.replace(named, dynamic=True)
         rng = np.random.default_rng(seed)
         bits = np.empty(self.examples.shape, np.uint8)
         for i in range(0, len(self), CHUNK):
             pixels = self.examples[i : i + CHUNK]
             bits[i : i + CHUNK] = rng.random(pixels.shape, np.float32) * (self.levels - 1) < pixels
-        return dataclasses.replace(self, examples=bits, levels=2, stored_levels=2)
+        return dataclasses.replace(named, examples=bits, levels=2, stored_levels=2)
 
     def augmented(self, **changes) -> Dataset:
         """The same data, varied at each visit of training.

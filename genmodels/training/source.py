@@ -82,11 +82,13 @@ def data_for(model, source: str) -> tuple:
     """
     pictures = len(model.event_shape) == 3
     shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if pictures else {}
-    parts = datasets.load_data(source, **shape) if Path(source).is_dir() else datasets.load_data(source)
+    options = shape if Path(source).is_dir() else {}
+    parts = datasets.load_data(source, **options)
     if pictures and parts[0].event_shape != model.event_shape and parts[0].levels is not None:
-        parts = datasets.load_data(source, **shape)
+        options = shape
+        parts = datasets.load_data(source, **options)
     if model.levels == 2 and parts[0].levels not in (2, None):
-        parts = tuple(part.binarized("static", seed) for seed, part in enumerate(parts))
+        parts = datasets.load_data(source, **options, binarize="static")
     for part in parts:
         if part.event_shape != model.event_shape or part.levels != model.levels:
             raise ValueError(
