@@ -77,7 +77,7 @@ def ddpm(images, steps, dtype):
 MODELS = {
     "vae": (vae, 64, 14_000, "log_prob", {"num_samples": 100}),
     "gated-pixelcnn": (gated_pixelcnn, 16, 8_400, "log_prob", {}),
-    "glow": (glow, 16, 5_800, "log_prob", {"num_samples": 1}),
+    "glow": (glow, 16, 5_500, "log_prob", {"num_samples": 1}),
     "wgan-gp": (wgan_gp, 64, 9_000, None, {}),
     "ddpm": (ddpm, 32, 7_200, "elbo", {"num_times": 10}),
 }
