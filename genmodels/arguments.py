@@ -64,7 +64,7 @@ def sampling_options(generate) -> list[str]:
 def check_options(generate, options):
     """Refuses options of `sample` that the model's `generate` does not take."""
     if not options:
-        return
+        return  # before the signature is read, at every call of `sample`
     offered = sampling_options(generate)
     unknown = sorted(set(options) - set(offered))
     if unknown:
