@@ -63,6 +63,8 @@ def main(
             table = gm.evaluation.markdown(reports, without=("run", "data"))  # the heading and the model say them
             text = between_marks(text, source, table)
             drawn.append(picture(page.parent / "images" / f"half_hour_{source}.png", reports, source, seed))
+    if not drawn:
+        raise ValueError(f"{runs} holds no record of a run on {', '.join(data)}: nothing was written.")
     page.write_text(text, encoding="utf-8")
     for path in (page, *drawn):
         print(path)

@@ -183,6 +183,8 @@ def test_the_table_of_half_an_hour(tmp_path, monkeypatch):
     assert f"missing: {tmp_path / 'glow-digits'}" in done.stdout
     assert np.asarray(Image.open(tmp_path / "images" / "half_hour_digits.png")).std() > 20
     assert script(*renew).returncode == 0 and page.read_text() == text
+    done = script("recipes/results.py", "--runs", tmp_path / "nowhere", "--data", "digits", "--page", page)
+    assert done.returncode == 2 and "holds no record" in done.stderr and page.read_text() == text
     page.write_text("no marks")
     done = script(*renew)
     assert done.returncode == 2 and "digits: begin" in done.stderr and page.read_text() == "no marks"
