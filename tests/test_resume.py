@@ -76,9 +76,10 @@ def test_interrupted_run_saves_its_place(tmp_path):
 
 
 def test_history_is_complete_and_a_finished_run_stays(tmp_path):
-    trained(tmp_path / "a", 12)
+    trained(tmp_path / "a", 12)  # ends in the middle of an epoch, which then goes on
     _, history = trained(tmp_path / "a", 24)
-    assert history.epoch == [0, 1, 1, 2] or history.epoch == [0, 1, 2]
+    assert history.history == trained(tmp_path / "whole", 24)[1].history
+    assert history.epoch == [0, 1, 2]
     before = (tmp_path / "a" / "model.keras").read_bytes()
     model, again = trained(tmp_path / "a", 24)
     assert again.history == history.history
@@ -104,6 +105,87 @@ def test_a_run_stopped_while_it_finished_is_finished(tmp_path, monkeypatch, writ
     loaded = gm.load_model(tmp_path / "run")
     for one, other in zip(loaded.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+class InterruptTheEnd(keras.callbacks.Callback):
+    """Interrupts the end of an epoch, at once or, by a signal, after it."""
+
+    def __init__(self, epoch, at_once):
+        super().__init__()
+        self.at, self.at_once = epoch, at_once
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.at and self.at_once:
+            raise KeyboardInterrupt
+        if epoch == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_continued_run_that_is_interrupted_keeps_its_place(tmp_path):
+    """Also where it ended in the middle of an epoch before; its former figures are not those of the new weights."""
+    trained(tmp_path / "a", 12)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "a", 40, [InterruptInEpoch(2)])
+    _, record = checkpoints.load_latest(tmp_path / "a" / "checkpoints")
+    assert record["step"] == 20 and len(record["rows"]) == 2
+    np.testing.assert_array_equal(
+        gm.load_model(tmp_path / "a").value, trained(tmp_path / "twenty", 20)[0].value
+    )
+    assert not (tmp_path / "a" / "metrics.json").exists()
+    with pytest.warns(UserWarning, match="InterruptInEpoch as callback 0"):
+        model, history = trained(tmp_path / "a", 40)
+    whole, expected = trained(tmp_path / "whole", 40)
+    np.testing.assert_array_equal(model.value, whole.value)
+    assert history.history == expected.history
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("steps", [5, 8, 12])
+def test_interrupting_the_end_of_the_last_epoch_loses_nothing(tmp_path, steps, at_once):
+    callbacks = [InterruptTheEnd((steps - 1) // 8, at_once)]
+    whole, expected = averaged(tmp_path / "whole", steps)
+    with pytest.raises(KeyboardInterrupt):
+        averaged(tmp_path / "run", steps, callbacks)
+    model, history = averaged(tmp_path / "run", steps)
+    assert history.history == expected.history
+    for one in (model, gm.load_model(tmp_path / "run")):  # both are the average
+        np.testing.assert_array_equal(one.value, whole.value)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["step"] == steps
+
+
+def averaged(folder, steps, callbacks=()):
+    model = toys.Mean()
+    model.compile("sgd", ema=0.9)
+    history = model.fit(toys.points(64), batch_size=8, run_dir=folder, verbose=0, callbacks=callbacks, steps=steps)
+    return model, history
+
+
+def test_a_callback_that_stops_within_an_epoch_ends_it(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = self.model.stop_training or batch == 4
+
+    _, history = trained(tmp_path / "run", 40, [Stop()])
+    assert len(history.history["loss"]) == 1
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["step"] == 5
+    _, again = trained(tmp_path / "run", 40, [Stop()])
+    assert again.history == history.history
+
+
+def test_a_callback_may_stop_before_the_first_step(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.stop_training = True
+
+    for folder in (None, tmp_path / "run"):
+        _, history = trained(folder, 8, [Stop()])
+        assert history.history == {}
+
+
+def test_a_finished_run_leaves_the_files_of_callbacks_alone(tmp_path):
+    for _ in range(2):
+        trained(tmp_path / "run", 8, [keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))])
+        assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
 
 
 def test_early_stopping_counts_on_after_a_restart(tmp_path):

@@ -123,6 +123,11 @@ class RunDirectory:
         """Writes `metrics.json`."""
         write_atomically(self.path / "metrics.json", json.dumps(metrics, indent=2) + "\n")
 
+    @_by_the_chief
+    def withdraw_metrics(self):
+        """Removes `metrics.json`: the model to be saved is another than its figures are of."""
+        (self.path / "metrics.json").unlink(missing_ok=True)
+
 
 def load_model(path):
     """Loads a model from a run directory or a `.keras` file, with its averaged weights.

@@ -131,22 +131,27 @@ class Trainer:
             steps=self.per_epoch, verbose=0,
         )  # fmt: skip
         model.stop_training = False
+        self.started = time.monotonic()
+        checkpoint = None if self.run is None else self.run.load_checkpoint()
+        if checkpoint is not None and self._is_finished(checkpoint[1]):
+            self.history.on_train_begin()  # but not the user's callbacks: a CSVLogger empties its file
+            self._restore(*checkpoint)
+            if self.verbose != 0:
+                more = "" if int(self.step) == self.total else f", {self.total} were asked for"
+                print(f"{self.run.path} holds a finished run of {int(self.step)} steps{more}: nothing left to train.")
+            return self.history
         self.list.on_train_begin()
         self.baselines = [simple_state(callback) for callback in self.callbacks]
-        restored = self._restore()
+        if checkpoint is not None:
+            self._restore(*checkpoint)
         if int(self.step) < self.total and not model.stop_training:
-            self._train(data, restored)
-        elif not self.run.finished(int(self.step)):  # it was stopped while it wrote what it leaves
-            self._results()
-        elif self.verbose != 0:
-            more = "" if int(self.step) == self.total else f", {self.total} were asked for"
-            print(f"{self.run.path} holds a finished run of {int(self.step)} steps{more}: nothing left to train.")
+            self._train(data, restored=checkpoint is not None)
+        self._end()
         return self.history
 
     def _train(self, data, restored):
         model = self.model
-        self.started = time.monotonic()
-        self.saved = self.pictured = self.started
+        self.saved = self.pictured = time.monotonic()
         self.saved_step = int(self.step)
         self.progress = Progress(self.total, int(self.step), self.verbose)
         self.progress.note("compiling the first step")
@@ -166,9 +171,18 @@ class Trainer:
             self.progress.close()
             if model.average is not None:
                 model.average.rest()
+
+    def _end(self):
+        """What follows the last step; done again where it was interrupted."""
+        if self.model.average is not None:
+            self.model.average.rest()  # a checkpoint of the last step may be awake
         self.list.on_train_end(self.rows[-1] if self.rows else None)
         if self.run is not None:
-            self._finish()
+            self._checkpoint()
+            self._picture()
+            self.run.save_model(self.model)
+            last = self.rows[-1] if self.rows else {}
+            self.run.write_metrics({**last, "step": int(self.step), "peak_memory_mib": peak_memory()})
 
     def _loop(self, data):
         iterator = iter(
@@ -199,12 +213,16 @@ class Trainer:
             logs = self._logs()
             self.list.on_train_batch_end(step - epoch * self.per_epoch - 1, logs)
             self.progress.update(step, logs)
-            if step == (epoch + 1) * self.per_epoch or step == self.total:
+            if self._ends_epoch(step):
                 self._end_epoch(epoch, logs)
             if self.interruption.asked:
                 raise KeyboardInterrupt
             if self.run is not None and time.monotonic() - self.saved >= self.save_every:
                 self._checkpoint()
+
+    def _ends_epoch(self, step):
+        """Whether an epoch, whole or not, ends with this step, and so has a row."""
+        return step % self.per_epoch == 0 or step == self.total or self.model.stop_training
 
     def _begin_epoch(self, epoch):
         for totals in self.totals:
@@ -269,12 +287,12 @@ class Trainer:
         self.run.save_checkpoint(int(self.step), arrays, record)
         self.saved, self.saved_step = time.monotonic(), int(self.step)
 
-    def _restore(self):
-        """Continues from the run's newest checkpoint; False where there is none."""
-        loaded = None if self.run is None else self.run.load_checkpoint()
-        if loaded is None:
-            return False
-        arrays, record = loaded
+    def _is_finished(self, record):
+        """Whether a checkpoint's record is of a run with nothing left to train or to write."""
+        return (record["step"] >= self.total or record["stopped"]) and self.run.finished(record["step"])
+
+    def _restore(self, arrays, record):
+        """Continues from a checkpoint."""
         for name, variable in self._variables().items():
             array = arrays.get(name)
             if array is None or array.shape != tuple(variable.shape):
@@ -290,12 +308,13 @@ class Trainer:
         for totals, values in zip(self.totals, record["totals"]):
             totals.assign(values)
         self.model.stop_training = record["stopped"]
+        if self.rows and int(self.step) < self.total and not self._ends_epoch(self.rows[-1]["step"]):
+            self.rows.pop()  # of an epoch that was the last and now goes on
         for row in self.rows:
             logs = {name: value for name, value in row.items() if name not in ("epoch", "step", "seconds")}
             self.history.on_epoch_end(row["epoch"], logs)
         self.run.write_log(self.rows)
         self._restore_callbacks(arrays, record["callbacks"])
-        return True
 
     def _restore_callbacks(self, arrays, states):
         for number, (kind, plain, lengths) in enumerate(states):
@@ -332,20 +351,13 @@ class Trainer:
     def _interrupted(self):
         if self.run is None:
             return
-        # A callback that interrupts inside the end of an epoch leaves half of it undone: the last checkpoint stands.
-        if len(self.rows) == int(self.step) // self.per_epoch:
+        step, done = int(self.step), self.rows[-1]["step"] if self.rows else 0
+        # Where the end of an epoch was interrupted, half of it is undone: the last checkpoint stands.
+        if done == step or not self._ends_epoch(step):
             self._checkpoint()
+            self.run.withdraw_metrics()  # of a shorter run that this one continued
             self.run.save_model(self.model)  # as it is: to look at, and to stay with
         self.progress.note(f"interrupted; run the same again to continue {self.run.path} at step {self.saved_step}")
-
-    def _finish(self):
-        self._checkpoint()
-        self._results()
-
-    def _results(self):
-        self._picture()
-        self.run.save_model(self.model)
-        self.run.write_metrics({**self.rows[-1], "peak_memory_mib": peak_memory()})
 
     def _picture(self):
         self.run.save_samples(self.model, int(self.step), self.seed_number, self.conditions)
