@@ -26,7 +26,7 @@ def main(
     train, test = cli.data_for(model, data)
     samples = model.sample(num, labels=cli.classes_of(model, labels, num), seed=seed).numpy()
     indices, distances = gm.latent.nearest_neighbours(samples, train, k)
-    figures = gm.evaluation.memorisation(samples, train, test)
+    figures = gm.evaluation.memorisation(samples, train, test.take(min(num, len(test)), seed=seed))
     print(
         f"Median distance to the nearest training example: {figures['samples']:.4g} of the samples, "
         f"{figures['held_out']:.4g} of as many test examples; nearest of all {distances.min():.4g}."

@@ -28,15 +28,19 @@ class Average(CausalLayer):
 
 
 def own_model(event_shape, levels, num_classes=None, dtype=None):
-    """A user's own network: an own layer, pointwise Keras layers, masked convolutions and a label."""
+    """A user's own network: an own layer, pointwise Keras layers, masked convolutions, a label, a map made of it."""
     layers = keras.layers
     image, label = keras.Input(event_shape), num_classes and keras.Input((num_classes,))
-    above = CausalConv2D(4, above=1, left=2, right=3, dtype=dtype)(Shift("down", dtype=dtype)(image))
-    x = layers.Concatenate(dtype=dtype)([above, Shift("right", dtype=dtype)(image)])
+    seen = CausalConv2D(4, above=1, left=1, right=1, mask="B", dtype=dtype)(image)  # sees the pixel itself
+    above = CausalConv2D(4, above=1, left=2, right=3, dtype=dtype)(Shift("down", dtype=dtype)(seen))
+    x = layers.Concatenate(dtype=dtype)([above, Shift("right", dtype=dtype)(seen)])
     x = CausalConv2D(8, above=1, left=2, right=2, mask="B", dtype=dtype)(x)
     if label is not None:
         bias = layers.Reshape((1, 1, 8), dtype=dtype)(layers.Dense(8, dtype=dtype)(label))
-        x = layers.Add(dtype=dtype)([x, bias])
+        height, width = event_shape[:2]
+        where = layers.Reshape((height, width, 1), dtype=dtype)(layers.Dense(height * width, dtype=dtype)(label))
+        x = layers.Add(dtype=dtype)([x, bias, where])
+    x = layers.LayerNormalization(dtype=dtype)(layers.Rescaling(0.7, 0.1, dtype=dtype)(x))
     x = layers.Dense(8, "tanh", dtype=dtype)(Average(dtype=dtype)(layers.LeakyReLU(dtype=dtype)(x)))
     parameters = 1 if levels == 2 else levels
     if event_shape[-1] > 1:
@@ -347,6 +351,21 @@ def test_predictive(name, shape, levels, num_classes):
 def test_networks_that_are_refused(network, words):
     with pytest.raises(ValueError, match=words):
         wrong_model(network)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_weights_must_be_float32(dtype):
+    with pytest.raises(ValueError, match=f"in {dtype}; .* mixed policy"):
+        gm.PixelCNN((4, 5, 1), levels=4, filters=8, blocks=1, dtype=dtype)
+
+
+def test_a_coarse_map_of_labels_is_refused():
+    image, label = keras.Input((4, 4, 1)), keras.Input((2,))
+    coarse = CausalConv2D(8, above=1, left=1, right=1, stride=2)(Shift("down")(image))
+    where = keras.layers.Reshape((2, 2, 8))(keras.layers.Dense(32)(label))
+    x = gm.layers.SpaceFromDepth()(keras.layers.Add(name="mine")([coarse, where]))
+    with pytest.raises(ValueError, match="'mine' reads a map"):
+        gm.AutoregressiveModel((4, 4, 1), keras.Model([image, label], CausalConv2D(4)(x)), levels=4, num_classes=2)
 
 
 def test_networks_must_be_functional():

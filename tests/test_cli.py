@@ -224,6 +224,9 @@ def test_points(tmp_path):
         (("train", "vae", "digits", "--size", 5000), ["--size", "512"]),
         (("trian", "vae", "digits"), ["trian"]),
         (("train", "vae", "two_moons", "--conditional"), ["--conditional"]),
+        (("train", "acgan", "digits"), ["acgan", "--conditional"]),
+        (("train", "realnvp", "VECTORS", "--conditional"), ["--conditional"]),
+        (("train", "vae", "FLOATS"), ["levels=256", "float64"]),
         (("sample", "nowhere"), ["nowhere", "model.keras"]),
         (("export", "nowhere", "--format", "zip"), ["zip", "onnx"]),
         (("compare", "nowhere"), ["nowhere"]),
@@ -231,7 +234,11 @@ def test_points(tmp_path):
 )
 def test_wrong_inputs_are_told_in_one_line(arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = refused(*arguments)
+    rng = np.random.default_rng(0)
+    np.savez("VECTORS.npz", x=rng.normal(size=(200, 2)), y=rng.normal(size=(200, 3)))
+    np.savez("FLOATS.npz", x=rng.random((100, 8, 8, 1)), levels=256)
+    files = {"VECTORS": "VECTORS.npz", "FLOATS": "FLOATS.npz"}
+    said = refused(*(files.get(argument, argument) for argument in arguments))
     assert all(word in said for word in words), said
     assert not (tmp_path / "runs").exists()
 
@@ -277,6 +284,23 @@ def test_wrong_inputs_on_a_run(runs, tmp_path):
         assert "'hot'" in refused("sample", runs / name, "--num", 2, "--set", f"{option}=hot", *others)
     assert "--data" in refused("evaluate", runs / "vae" / "model.keras")
     assert "takes examples" in refused("evaluate", runs / "vae", "--data", "two_moons")
+    assert "'num_sampels'" in refused("evaluate", runs / "nice", "--set", "num_sampels=5")
+    np.savez(tmp_path / "plain.npz", x=np.zeros([40, 8, 8, 1], np.uint8), levels=17)
+    assert "have none" in refused("interpolate", runs / "vae", "--data", tmp_path / "plain.npz")
+
+
+def test_a_name_goes_before_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ("--set", "architecture=mlp", "--set", "latent_dim=2", *STEPS)
+    for said in ("the run is digits", "nothing left to train"):  # at first there is no such folder
+        assert said in done("train", "vae", "digits", "--run", "digits", *small)
+
+
+def test_a_run_on_data_binarized_anew_is_measured(tmp_path):
+    small = ("--set", "architecture=mlp", "--set", "latent_dim=2", "--binarize", "dynamic", *STEPS)
+    done("train", "vae", "digits", "--run", tmp_path / "run", *small)
+    done("evaluate", tmp_path / "run", "--examples", 20, "--num", 4, "--out", tmp_path / "new" / "figures.json")
+    assert "copies" not in json.loads((tmp_path / "new" / "figures.json").read_text())
 
 
 def test_every_command_has_help():

@@ -54,6 +54,8 @@ MODELS = {
     "dcgan": (lambda: gm.DCGAN((8, 8, 1), width=8), GRAY, None, {}),
     "wgan-gp": (lambda: gm.WGANGP((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
     "sngan": (lambda: gm.SNGAN((8, 8, 1), architecture="dcgan", width=8), GRAY, None, {}),
+    "acgan": (lambda: gm.ACGAN((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
+    "infogan": (lambda: gm.InfoGAN((8, 8, 1), architecture="mlp", width=8, categorical=(3, 4)), GRAY, None, {}),
     "wgan-points": (lambda: gm.WGAN((2,), levels=None, width=8), toys.points(), None, {}),
     "ddpm": (lambda: gm.DDPM((4, 4, 1), denoiser=toys.denoiser((4, 4, 1)), steps=3), GRAY[:, :4, :4], None, {}),
     "improved-ddpm": (

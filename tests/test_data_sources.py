@@ -56,7 +56,7 @@ def test_keras_sets(monkeypatch, name, shape, classes):
     monkeypatch.setattr(module, "load_data", load)
     train, valid, test = load_data(name, validation=True)
     assert (len(train), len(valid), len(test)) == (360, 40, 100)
-    assert train.event_shape == (28, 28, 1) if len(shape) == 2 else shape
+    assert train.event_shape == ((28, 28, 1) if len(shape) == 2 else shape)
     assert train.levels == 256 and train.num_classes == classes == len(set(train.classes))
     assert train.labels.dtype == np.int32 and train.labels.shape == (360,)
 

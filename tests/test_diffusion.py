@@ -58,6 +58,28 @@ def test_the_odes_likelihood_is_the_density(schedule):
     assert np.mean(score) == pytest.approx(NORMAL.logpdf(POINTS).mean(), abs=0.02)
 
 
+@pytest.mark.parametrize("schedule", ["linear", "karras", "straight"])
+@pytest.mark.parametrize("deviation", [0.0023, 0.1])  # the first of a pixel that is constant but for the dequantization
+def test_the_odes_likelihood_of_narrow_data(schedule, deviation):
+    levels = SCHEDULES[schedule]
+
+    class Narrow(keras.Layer):
+        def call(self, x, t):
+            alpha, sigma = (v[:, None] for v in levels.levels(t))
+            x = x * tf.sqrt(alpha**2 + sigma**2)
+            return alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2) * x
+
+    x, t = keras.Input((4,)), keras.Input(())
+    model = gm.Diffusion(
+        (4,), levels=None, schedule=levels, prediction="x0", denoiser=keras.Model([x, t], Narrow()(x, t))
+    )
+    data = (deviation * np.random.default_rng(0).normal(size=(100, 4))).astype(np.float32)
+    alphas, sigmas = levels.values([max(model.first_time, 1e-3)])
+    blurred = scipy.stats.norm(0.0, math.hypot(deviation, sigmas[0] / alphas[0]))
+    # With steps equal in σ the first of these was off by 0.15 nats a dimension.
+    assert np.mean(model.log_prob(data)) / 4 == pytest.approx(blurred.logpdf(data).mean(), abs=0.01)
+
+
 def test_probes_estimate_the_divergence_without_bias():
     model = gaussian()
     exact_score = model.log_prob(POINTS[:1], steps=16)[0]
@@ -367,7 +389,7 @@ def test_edited_integers_are_in_the_datas_units():
 def test_inpainting_draws_from_the_conditional(resamples):
     """Given its first coordinate, the second of a correlated Gaussian is known: resampling is what gets it right."""
     model = gaussian("cosine")
-    x = np.full([4000, 2], 2.0, np.float32)
+    x = np.full([4000, 2], [2.0, np.nan], np.float32)  # a missing value
     y = diffusion.inpaint(model, x, np.array([True, False]), steps=60, jump=4, resamples=resamples).numpy()
     np.testing.assert_array_equal(y[:, 0], 2.0)
     gain = COVARIANCE[0, 1] / COVARIANCE[0, 0]

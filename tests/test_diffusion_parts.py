@@ -238,6 +238,15 @@ def test_edms_weight_is_1_for_edms_output():
     np.testing.assert_array_equal(diffusion.Weighting("simple").factor(out, alpha, sigma), 1.0)
 
 
+def test_edms_weight_of_pure_noise_is_finite():
+    """(σ² + d²) / (σ d)² with the σ of α = 1, which is σ / α; its limit is 1 / d²."""
+    weighting = diffusion.Weighting("edm", data_deviation=0.5)
+    alpha, sigma = tf.constant([0.6, 1e-4, 0.0]), tf.constant([0.8, 1.0, 1.0])
+    ratio = 0.8 / 0.6
+    truth = [(ratio**2 + 0.25) / (ratio * 0.5) ** 2, 4.0, 4.0]
+    np.testing.assert_allclose(weighting.factor(tf.ones([3]), alpha, sigma), truth, rtol=1e-5)
+
+
 @pytest.mark.parametrize("build", [lambda: diffusion.Prediction("noise"), lambda: diffusion.Weighting("snr")])
 def test_unknown_names_are_refused(build):
     with pytest.raises(ValueError, match="must be"):

@@ -73,9 +73,47 @@ def test_what_cannot_be_measured_is_refused_before_work(run, digits, tmp_path):
         ("model.keras", [tmp_path], {}),
         ("give `data`", [run / "model.keras"], {}),
         ("generative model", [keras.Sequential(), digits], {}),
+        ("pair of training and test Dataset; got ndarray", [model, digits[1].examples], {}),
+        ("singular covariance", [run], {"features": "pixels", "num_quality": 50}),
+        ("`num`", [run], {"num": 0}),
+        ("num_samples; got 'num_sampels'", [run], {"options": {"num_sampels": 5}}),
+        ("num_samples; got 'seed'", [run], {"options": {"seed": 5}}),
+        ("takes the options none; got 'num_samples'", [run], {"metrics": "cost", "options": {"num_samples": 5}}),
     ):
         with pytest.raises(ValueError, match=match):
             gm.evaluate(*arguments, **options)
+
+
+def test_data_that_are_binarized_anew_have_a_likelihood_alone(digits):
+    model = gm.NICE(digits[0].event_shape, levels=2, layers=2, width=8)
+    data = [split.binarized("dynamic") for split in digits]
+    figures = gm.evaluate(model, data, examples=20, num=8)
+    assert set(figures) == NAMES | COST | LIKELIHOOD | {"num_samples"}
+    for options in ({"metrics": "memorisation"}, {"metrics": "quality"}, {"features": "pixels"}):
+        with pytest.raises(ValueError, match="binarized anew"):
+            gm.evaluate(model, data, **options)
+
+
+def test_copies_are_sought_beside_test_examples_of_all_kinds(digits):
+    """The first examples of a sorted test set are of one class, beside which a perfect model's samples look copied."""
+    train, test = digits
+    ordered = test.subset(np.argsort(test.labels != 5, kind="stable"))  # fives, which lie far from one another
+
+    class Perfect(gm.NICE):
+        def sample(self, num, **_):
+            return keras.ops.convert_to_tensor(test.take(num, seed=5).examples)
+
+    model = Perfect(train.event_shape, levels=17, layers=1, width=8)
+    few = np.mean([gm.evaluate(model, (train, ordered), metrics="memorisation", num=36, seed=s)["copies"]
+                   for s in range(8)])  # fmt: skip
+    first = gm.evaluation.memorisation(test.take(36, seed=5).examples, train, ordered)["copies"]
+    assert few < 0.08 < 0.15 < first
+
+
+def test_held_out_examples_among_the_training_data_have_no_ratio(digits):
+    train = digits[0]
+    figures = gm.evaluation.memorisation(np.zeros([5, 8, 8, 1], np.uint8), train, train)
+    assert figures["ratio"] is None and figures["held_out"] == 0
 
 
 def test_data_that_changed_since_are_not_taken_for_the_same(tmp_path, run):
@@ -158,6 +196,29 @@ def test_what_was_measured_otherwise_is_marked():
     text = markdown([{"model": "A", **QUALITY}, {"model": "B", **QUALITY, "num_fake": 500}, {"model": "C", **QUALITY}])
     assert column(text, "Fréchet") == ["0.500¹", "0.500²", "0.500¹"]
     assert [line.split()[:2] for line in text.split("\n\n")[1].splitlines()] == [["¹", "Fréchet"], ["²", "Fréchet"]]
+
+
+def test_many_protocols_and_data_of_one_name_are_told_apart():
+    reports = [{"model": "A", **QUALITY, "num_fake": n} for n in range(1, 13)]
+    text = markdown(reports)
+    assert column(text, "Fréchet")[8:11] == ["0.500⁹", "0.500¹⁰", "0.500¹¹"]
+    assert len(text.split("\n\n")[1].splitlines()) == 12
+    text = markdown([{"model": name, **QUALITY, "data_fingerprint": name} for name in "AB"])
+    assert column(text, "Fréchet") == ["0.500¹", "0.500²"]
+    assert "examples of digits, B (test)" in text
+
+
+def test_a_report_from_before_the_run_went_on_is_left_out(run, tmp_path):
+    (tmp_path / "run.json").write_text((run / "run.json").read_text())
+    for step, nats in ((2, -3.0), (4, None)):
+        (tmp_path / "metrics.json").write_text(json.dumps({"step": step, "seconds": 1.0}))
+        if nats is not None:
+            figures = {"model": "NICE", "parameters": 8, "training_steps": step, "nats": nats}
+            (tmp_path / "evaluation.json").write_text(json.dumps(figures))
+            assert recorded(tmp_path)["nats"] == nats
+    with pytest.warns(UserWarning, match="was trained on since"):
+        report = recorded(tmp_path)
+    assert "nats" not in report and report["training_steps"] == 4
 
 
 def test_a_run_that_was_not_measured_has_its_training(run, tmp_path):

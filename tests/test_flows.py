@@ -602,6 +602,8 @@ def test_first_batch_of_fit_sets_every_actnorm(name):
         (lambda: gm.Glow((8, 8, 1), transform="cubic"), "`transform` must be one of additive, affine, spline.*'cubic'"),
         (lambda: gm.MAF((2,), transform=3), "`transform` must be one of additive, affine, spline.*got 3"),
         (lambda: gm.NeuralSplineFlow((2,), kind="causal"), "`kind` must be one of coupling, autoregressive.*'causal'"),
+        (lambda: gm.NeuralSplineFlow((4, 4, 1), kind="autoregressive", scales=2), "`scales` does not apply.*got 2"),
+        (lambda: gm.NeuralSplineFlow((2,), width=0), "`width` must be an integer ≥ 1.*got 0"),
         (lambda: gm.NeuralSplineFlow((2,), bins=1), "`bins` must be an integer ≥ 2.*got 1"),
         (lambda: gm.NeuralSplineFlow((2,), bound=0), "`bound` must be a finite number above 0; got 0"),
         (lambda: gm.NICE((2,), prior="cauchy"), "`prior` must be one of normal, logistic; got 'cauchy'"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import genmodels as gm
 from genmodels.evaluation import check_invertible
 from genmodels.models import flows
 
@@ -83,8 +84,12 @@ PARTS = {
     "reverse": Part(flows.Permutation, (5,)),
     "random": Part(lambda: flows.Permutation("random"), (4, 4, 3)),
     "order": Part(lambda: flows.Permutation([2, 0, 1]), (3,)),
+    "range": Part(lambda: flows.Permutation(range(4, -1, -1)), (5,)),
     "offset": Part(lambda: flows.Offset(-0.5), (5,)),
     "inverse": Part(lambda: flows.Inverse(flows.Coupling(width=8)), (5,), (3,)),
+    "condition-depth-0": Part(lambda: flows.Coupling(depth=0), (4, 4, 3), (3,)),
+    "recomputed": Part(lambda: flows.Recomputed(flows.ActNorm()), (5,)),
+    "generator": Part(lambda: flows.Chain(flows.Coupling(width=8, swap=i == 1) for i in range(2)), (5,)),
     "glow": Part(glow, (4, 4, 3), (3,), weights=0.1, steep=True),
     "spline-chain": Part(
         lambda: flows.Chain([flows.InvertibleLinear(), flows.Coupling("spline", width=8), flows.Scaling()]), (2,),
@@ -145,6 +150,8 @@ def test_part(name):
     assert z.shape == bijection.compute_output_shape(x.shape) and log_det.dtype == z.dtype == "float32"
     same = np.allclose(tf.sort(tf.reshape(z, [BATCH, -1])), tf.sort(tf.reshape(x, [BATCH, -1])))
     assert same == isinstance(bijection, (flows.Squeeze, flows.Flatten, flows.Permutation))
+    if condition is not None:  # the condition reaches every example
+        assert (np.abs(bijection.forward(x, -condition) - z) > 1e-6).reshape(BATCH, -1).any(1).all()
 
 
 @pytest.mark.parametrize("name", LOGITS)
@@ -226,6 +233,33 @@ def test_file(name):
         copy.set_weights(bijection.get_weights())
         for ours, theirs in zip(copy(x, condition), bijection(x, condition)):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Times(flows.Bijection):
+    """A user's bijection, with the two methods and no more."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward_and_log_det(self, x, condition=None):
+        return x * self.factor, tf.fill([tf.shape(x)[0]], x.shape[1] * np.float32(np.log(self.factor)))
+
+    def inverse_and_log_det(self, z, condition=None):
+        return z / self.factor, tf.fill([tf.shape(z)[0]], -z.shape[1] * np.float32(np.log(self.factor)))
+
+
+def test_a_flow_of_users_wrapped_and_frozen_parts_is_loaded(tmp_path):
+    parts = [Times(2.0), flows.Recomputed(flows.InvertibleLinear()), flows.ActNorm(), flows.Coupling(width=8)]
+    model = gm.NormalizingFlow((3,), flows.Chain(iter(parts)), levels=None)
+    parts[2].trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = gm.load_model(tmp_path / "model.keras")
+    assert [part.trainable for part in loaded.bijection.parts] == [True, True, False, True]
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.log_prob(x), model.log_prob(x))
 
 
 # ------------------------------------------------------------------ activation normalization
@@ -313,6 +347,7 @@ def test_half_precision_is_only_of_the_networks(name):
         (lambda: flows.Inverse(keras.layers.Dense(3)), None, "Bijection"),
         (lambda: flows.Inverse(flows.Squeeze()), (4, 4, 1), "changes the shape"),
         (lambda: flows.Split(keras.layers.Flatten()), None, "Bijection"),
+        (lambda: flows.Recomputed(keras.layers.Dense(3)), None, "Bijection"),
         (lambda: flows.Split(flows.ActNorm()), (4, 4, 2), "end in a vector"),
         (lambda: flows.Logit(0.5), None, "alpha"),
         (lambda: flows.Logit(-0.1), None, "alpha"),

@@ -401,6 +401,18 @@ def test_a_label_is_projected_on_the_last_features(architecture):
     assert np.abs(outputs[:, 0] - without[:, 0]).min() > 0
 
 
+def test_the_residual_critic_sums_over_pixels():
+    """As SNGAN's does, whose last layer has norm 1: its value is that of the sum of the last maps."""
+    critic = networks.critic("residual", (32, 32, 3), width=2)
+    (pool,) = kinds(critic, layers.GlobalAveragePooling2D)
+    x = values(5, 32, 32, 3)
+    maps = keras.Model(critic.inputs, pool.input)(x).numpy()
+    assert maps.shape[1:3] == (4, 4)
+    last = critic.layers[-1]
+    np.testing.assert_allclose(critic(x), last(maps.sum((1, 2))), rtol=1e-4, atol=1e-6)
+    assert last.kernel_initializer.scale == 1 / 16**2  # so that it starts as the mean
+
+
 @pytest.mark.parametrize("architecture", ["mlp", "dcgan", "residual"])
 def test_a_generator_sees_label_and_latent(architecture):
     generator = networks.generator(architecture, 4, (8, 8, 1), width=16, num_classes=3)

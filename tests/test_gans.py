@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy
 import tensorflow as tf
 import toys
 from scipy import stats
@@ -456,6 +457,67 @@ def dense(sizes, outputs):
     inputs = [keras.Input((size,)) for size in sizes]
     joined = inputs[0] if len(inputs) == 1 else layers.Concatenate()(inputs)
     return keras.Model(inputs if len(inputs) > 1 else joined, layers.Dense(outputs)(joined))
+
+
+# ------------------------------------------------------------------------------------------- what critics tell besides
+
+
+def test_acgans_terms_are_cross_entropies():
+    model = gm.ACGAN((2,), num_classes=3, weight=2.0, **POINTS)
+    real, fake = (toys.values(5, 3, seed=seed) for seed in (1, 2))
+    labels = np.array([0, 2, 1, 1, 0])
+    on_real, on_fake = (-scipy.special.log_softmax(x.astype(float), 1)[range(5), labels].mean() for x in (real, fake))
+    loss, metrics = model.critic_terms(real, fake, None, labels)
+    assert float(loss) == pytest.approx(2 * (on_real + on_fake), rel=1e-5)
+    assert float(metrics["class_loss"]) == pytest.approx(on_real + on_fake, rel=1e-5)
+    assert float(metrics["class_accuracy"]) == pytest.approx((real.argmax(1) == labels).mean(), rel=1e-5)
+    assert float(model.generator_terms(fake, None, labels)) == pytest.approx(2 * on_fake, rel=1e-5)
+
+
+def test_infogans_information_is_the_bound():
+    """E log q(c | x) + H(c), with the entropies log K and log 2 of uniform codes; both players ascend it."""
+    options = {"categorical": (3, 4), "continuous": 2, "noise_dim": 5, "weight": 2.0, "continuous_weight": 0.5}
+    model = gm.InfoGAN((2,), **options, **{k: v for k, v in POINTS.items() if k != "latent_dim"})
+    z, outputs = model.prior(6, seed=1), toys.values(6, 3 + 4 + 4)
+    _, values, codes = model.split(z)
+    logits, mean, log_variance = np.split(outputs.astype(float), [7, 9], axis=1)
+    parts = [scipy.special.log_softmax(part, 1) for part in (logits[:, :3], logits[:, 3:])]
+    found = sum(part[range(6), values[:, i]].mean() for i, part in enumerate(parts)) + np.log(12)
+    log_q = scipy.stats.norm.logpdf(codes, mean, np.exp(log_variance / 2)).sum(1).mean() + 2 * np.log(2)
+    loss, metrics = model.critic_terms(None, outputs, z, None)
+    assert float(metrics["information_categorical"]) == pytest.approx(found, rel=1e-5)
+    assert float(metrics["information_continuous"]) == pytest.approx(log_q, rel=1e-5)
+    assert float(loss) == pytest.approx(-2 * found - 0.5 * log_q, rel=1e-5)
+    assert float(model.generator_terms(outputs, z, None)) == pytest.approx(float(loss), rel=1e-6)
+    # A critic that is sure and right knows all of the categorical codes.
+    sure = np.concatenate([100 * z.numpy()[:, 5:12], outputs[:, 7:]], 1)
+    assert float(model.critic_terms(None, sure, z, None)[1]["information_categorical"]) == pytest.approx(np.log(12))
+
+
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        ({"categorical": (), "continuous": 2}, None),
+        ({"categorical": (3, 4), "continuous": 0}, None),
+        ({"num_classes": 3}, np.arange(32) % 3),
+    ],
+    ids=["continuous", "categorical", "conditional"],
+)
+def test_infogans_codes_of_either_kind(options, labels, tmp_path):
+    points = {k: v for k, v in POINTS.items() if k != "latent_dim"}
+    model, x = gm.InfoGAN((2,), noise_dim=4, **options, **points), toys.points(32)
+    history = model.fit(x, labels, batch_size=16, steps=2, verbose=0)
+    assert all(np.isfinite(figures).all() for figures in history.history.values())
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(gm.load_model(tmp_path / "model.keras").sample(5), model.sample(5))
+    z = model.prior(3, seed=2)
+    np.testing.assert_allclose(model.join(*model.split(z)), z, atol=1e-6)
+    probabilities, mean = model.codes(x, labels)
+    assert [p.shape for p in probabilities] == [(32, count) for count in model.categorical]
+    assert mean.shape == (32, model.continuous)
+    if model.categorical:
+        with pytest.raises(ValueError, match=r"must be below .* from 0; got"):
+            model.join(z[:, :4], np.full([3, len(model.categorical)], 10), np.zeros([3, model.continuous]))
 
 
 REFUSED = {

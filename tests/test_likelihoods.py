@@ -445,6 +445,12 @@ def test_mixture_mean_is_close_to_the_expectation(channels, mixture):
     np.testing.assert_allclose(zero, (mixture.levels - 1) / 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("likelihood", [DiscretizedLogistic(256), Normal()])
+def test_a_temperature_may_be_an_integer(likelihood):
+    params = tf.constant([[0.3, -0.2]])
+    np.testing.assert_array_equal(likelihood.tempered(params, 2), likelihood.tempered(params, 2.0))
+
+
 def test_mixture_tempered():
     mixture = LogisticMixture(256, 2)
     params, _ = outputs(mixture, (3,), batch=1)

@@ -47,6 +47,12 @@ def test_networks_that_draw_are_refused():
         gm.diffusion.unet((8, 8, 1), width=8, dropout=0.1, recompute=True)
 
 
+def test_networks_with_a_state_are_refused():
+    network = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+    with pytest.raises(ValueError, match="changes its state"):
+        gm.layers.Recompute(network)
+
+
 def test_plain_networks_keep_what_was_recomputed():
     network = ddpm(True).denoiser
     inputs = [np.random.default_rng(0).normal(size=[2, 8, 8, 1]).astype(np.float32), np.float32([0.2, 0.9])]

@@ -15,6 +15,7 @@ from genmodels.data import data_names
 from genmodels.settings import constructor_arguments
 from genmodels.training import run_directory, source
 from genmodels.training.precision import faster
+from genmodels.training.replicas import is_chief
 
 SIZE = 32  # pixels of a folder's pictures where none is given
 LARGEST = 512  # a VAE of 1500 pixels filled 24 GB and ended without a word; how much 512 takes depends on the model
@@ -59,11 +60,11 @@ def train(
         raise ValueError(f"--size must be at most {LARGEST}; got {size}. The default networks are made for 8 to 64.")
     arguments = parsed_settings(cls, set_)
     told = {
-        "data": data, "size": SIZE if size is None and Path(data).is_dir() else size, "channels": channels,
+        "data": data, "size": SIZE if size is None and _is_folder(data) else size, "channels": channels,
         "binarize": binarize, "flip": flip,
     }  # fmt: skip
     examples, test = source.load(told)
-    if conditional and examples.labels is None:
+    if conditional and examples.num_classes is None:
         raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
     classes = examples.classes if conditional else None
     run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
@@ -89,6 +90,8 @@ def build(cls, data, arguments, conditional=False, precision="float32"):
             **({"num_classes": data.num_classes} if conditional else {}),
         )  # fmt: skip
     except TypeError as error:
+        if "missing" in str(error) and "'num_classes'" in str(error):
+            raise ValueError(f"{catalogue.slug(cls)} is a model of classes: give --conditional.") from None
         if "multiple values" not in str(error):
             raise
         name = str(error).split("'")[-2]
@@ -154,7 +157,10 @@ def _strategy(distribute):
 
 
 class _Start(keras.callbacks.Callback):
-    """Once the arguments are accepted and the folder is this run's: says what is trained, and notes the data there."""
+    """Once the arguments are accepted and the folder is this run's: says what is trained, and notes the data there.
+
+    Of several hosts, which share the folder, one does.
+    """
 
     def __init__(self, model, data, run, record):
         super().__init__()
@@ -163,9 +169,12 @@ class _Start(keras.callbacks.Callback):
             "a pass over the data. Ctrl-C keeps the place."
         )
         self.run, self.record = run, {"model": catalogue.slug(type(model)), **record}
+        self.chief = is_chief(model.distribute_strategy)
 
     def on_train_begin(self, logs=None):
         """Says and writes it."""
+        if not self.chief:
+            return
         print(self.text.format(_thousands(self.params["steps"])), flush=True)
         source.note(self.run, self.record)
 
@@ -180,9 +189,18 @@ def _literal(text):
         return text
 
 
+def _is_named(data):
+    return data.lower().replace("-", "_") in data_names()
+
+
+def _is_folder(data):
+    """Whether a source is a folder of pictures; a name goes before a folder of that name."""
+    return Path(data).is_dir() and not _is_named(data)
+
+
 def _anywhere(data):
     """A source as it can be found from other folders, too."""
-    return data if data.lower().replace("-", "_") in data_names() else str(Path(data).expanduser().resolve())
+    return data if _is_named(data) else str(Path(data).expanduser().resolve())
 
 
 def _stem(data):

@@ -186,6 +186,8 @@ def _ends(model, test, rows, classes, seed):
         rows = min(rows, len(test) // 2)
         start, end = order[:rows], order[rows : 2 * rows]
     else:
+        if test.labels is None:
+            raise ValueError("the model is of classes, and a walk between two pictures of one; the data have none.")
         classes = [i % model.num_classes for i in range(rows)] if classes is None else classes
         queues = [list(order[test.labels[order] == label]) for label in range(model.num_classes)]
         pairs = [(queues[c].pop(), queues[c].pop(), c) for c in classes if len(queues[c]) > 1]
@@ -226,6 +228,7 @@ def _features(name):
 
 def _write_figures(path, figures, rows):
     """Figures as JSON, and as a table in Markdown beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     for file, text in ((path, json.dumps(figures, indent=2)), (path.with_suffix(".md"), evaluation.markdown(rows))):
         write_atomically(file, text + "\n")
         print(file)

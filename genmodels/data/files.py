@@ -97,6 +97,9 @@ def _pair(arrays, names):
 def _levels(arrays, examples):
     if "levels" in arrays:
         check_levels(levels := arrays["levels"].item())
+        for x in examples:
+            if x.dtype.kind not in "iub":
+                raise ValueError(f"with levels={levels} examples must be integers; got {x.dtype}.")
         return levels
     kinds = {x.dtype.kind for x in examples}
     if not kinds <= set("iub") and kinds != {"f"}:

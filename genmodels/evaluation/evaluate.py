@@ -6,11 +6,13 @@ import time
 
 import numpy as np
 
-from genmodels.evaluation.features import ClassifierFeatures, PixelPCA
+from genmodels import data as datasets
+from genmodels.evaluation.features import ClassifierFeatures, PixelPCA, as_features
 from genmodels.evaluation.likelihood import given, log_likelihood
 from genmodels.evaluation.memorisation import memorisation
-from genmodels.evaluation.quality import sample_quality
+from genmodels.evaluation.quality import check_size, sample_quality
 from genmodels.memory import peak_memory
+from genmodels.settings import checked_count
 from genmodels.training import run_directory, source
 
 METRICS = ("likelihood", "cost", "memorisation", "quality")
@@ -52,12 +54,12 @@ def evaluate(
         * cost: `parameters`; `seconds_per_sample`, with `samples` at once, after a first call that compiles;
           `memory_mib`, the most that this process has taken; of a run `training_steps`, `training_seconds` and
           `training_memory_mib`, the most that the process took that ended it;
-        * memorisation: `copies` and `distance_ratio`;
+        * memorisation: `copies` and `distance_ratio`, beside test examples that the seed draws;
         * quality: the figures of `sample_quality`, whose floor is of the training data where they are given.
 
     Raises:
-        ValueError: for metrics and a score that the model does not have, data that do not fit it or are not known, and
-            a path that holds no model.
+        ValueError: for metrics, a score and options that the model does not have, data that do not fit it or are not
+            known, fewer samples than features, and a path that holds no model.
 
     Example:
         >>> import genmodels as gm
@@ -71,9 +73,13 @@ def evaluate(
     if not hasattr(model, "generate"):
         raise ValueError(f"`model` must be a generative model, or the path of one; got {type(model).__name__}.")
     train, test = _splits(model, run, data)
-    wanted = _metrics(model, train, features, metrics)
-    score = _score(model, score)
-    features = _features(features, train) if "quality" in wanted else None
+    wanted = _metrics(model, train, test, features, metrics)
+    num, score = checked_count("num", num, 1), _score(model, score)
+    options = _options(model, score if "likelihood" in wanted else None, options)
+    most = min(num_quality, *(len(split) for split in (test, train) if split is not None))
+    if "quality" in wanted:
+        features = as_features(_features(features, train))
+        check_size(features, test, train, most)  # now, not after the likelihood
     figures = {"model": type(model).__name__, "run": run and str(run), "data": test.name}
     if "likelihood" in wanted:
         chosen = test if examples is None or examples >= len(test) else test.take(examples, seed=seed)
@@ -84,10 +90,9 @@ def evaluate(
     if "memorisation" in wanted:
         few = min(num, len(test))
         samples = model.sample(few, labels=_conditions(model, test, few), seed=seed).numpy()
-        near = memorisation(samples, train, test)
+        near = memorisation(samples, train, test.take(few, seed=seed))  # the first may be of one class
         figures.update(copies=near["copies"], distance_ratio=near["ratio"])
     if "quality" in wanted:
-        most = min(num_quality, *(len(split) for split in (test, train) if split is not None))
         conditions = {"labels": _conditions(model, test, most), "num": most, "split": "test", "seed": seed}
         figures.update(sample_quality(model, test, features=features, reference=train, **conditions))
     if "cost" in wanted:
@@ -103,16 +108,24 @@ def _splits(model, run, data):
         return source.load_of(run)
     if isinstance(data, str | os.PathLike):
         return source.data_for(model, data)
-    return data if isinstance(data, tuple | list) else (None, data)
+    train, test = data if isinstance(data, tuple | list) else (None, data)
+    if not isinstance(test, datasets.Dataset) or not isinstance(train, datasets.Dataset | None):
+        kinds = " and ".join(type(split).__name__ for split in (train, test) if split is not None)
+        raise ValueError(f"`data` must be a test Dataset, or a pair of training and test Dataset; got {kinds}.")
+    return train, test
 
 
-def _metrics(model, train, features, metrics):
+def _metrics(model, train, test, features, metrics):
     """The metrics that are asked for, checked."""
     missing = {}
     if not model.scores:
         missing["likelihood"] = f"a {type(model).__name__} has no likelihood"
     if train is None:
         missing["memorisation"] = "it compares with training data, which are not given"
+    if test.dynamic or (train is not None and train.dynamic):
+        missing.update(dict.fromkeys(("memorisation", "quality"), "the data are binarized anew at every visit"))
+    if metrics is None and features is not None and "quality" in missing:
+        raise ValueError(f"`features` ask for quality, but {missing['quality']}.")
     if metrics is None:
         left_out = {*missing, *(() if features is not None else ("quality",))}
         return [name for name in METRICS if name not in left_out]
@@ -132,6 +145,18 @@ def _score(model, score):
     return score or next(iter(model.scores), None)
 
 
+def _options(model, score, options):
+    """The options of a score, checked; there are none without a score."""
+    options = dict(options or {})
+    parameters = {} if score is None else inspect.signature(getattr(model, score)).parameters
+    offered = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and name not in ("seed", "first")]
+    for name in options:
+        if name not in offered:
+            what = "no likelihood is measured, and" if score is None else f"{type(model).__name__}.{score}"
+            raise ValueError(f"{what} takes the options {', '.join(offered) or 'none'}; got {name!r}.")
+    return options
+
+
 def _features(features, train):
     """Features that are named, fitted to the training data; others as they are."""
     features = "pixels" if features is None else features
@@ -147,8 +172,8 @@ def _likelihood(model, test, score, options, seed, progress):
     parameters = inspect.signature(getattr(model, score)).parameters
     defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     told = {name: value for name, value in defaults.items() if name not in ("seed", "first") and value is not None}
-    figures = log_likelihood(model, test, score=score, seed=seed, progress=progress, **(options or {}))
-    return {"likelihood": model.scores[score] + given(model), "score": score, **told, **(options or {}), **figures}
+    figures = log_likelihood(model, test, score=score, seed=seed, progress=progress, **options)
+    return {"likelihood": model.scores[score] + given(model), "score": score, **told, **options, **figures}
 
 
 def _sampling(model, test, num, seed):

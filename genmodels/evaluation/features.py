@@ -107,7 +107,8 @@ class PixelPCA(Features):
             moments.update(self._vectors(train.examples[start : start + 1000]))
         self._mean = moments.mean
         self._components = np.linalg.eigh(moments.scatter)[1][:, ::-1][:, : self.num]  # [pixels, num]
-        self.hash = _digest(f"{self.name} {train.fingerprint()}".encode())
+        plain = dataclasses.replace(train, augment=None)  # examples are not varied here
+        self.hash = _digest(f"{self.name} {plain.fingerprint()}".encode())
         return self
 
     def __call__(self, x):

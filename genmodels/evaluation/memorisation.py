@@ -14,11 +14,13 @@ def memorisation(samples, train, held_out, *, features=None) -> dict:
     Args:
         samples: `[N, *event_shape]`, in the data's units.
         train: the training examples, an array or a `Dataset`.
-        held_out: as many test examples, or more, as an array or a `Dataset`; the first N are taken.
+        held_out: as many test examples, or more, as an array or a `Dataset`; the first N are taken, so that they must
+            be as mixed as the samples: of a set sorted by class, `test.take(N, seed=0)`.
         features: a function of examples that gives vectors, in whose space to measure; None for the pixels.
 
     Returns:
-        `samples` and `held_out`, median Euclidean distances to the nearest training example; `ratio` of the two;
+        `samples` and `held_out`, median Euclidean distances to the nearest training example; `ratio` of the two, None
+        where half of the held-out examples are among the training data;
         `copies`, the share of samples nearer than 99 in 100 held-out examples are.
 
     Raises:
@@ -40,6 +42,6 @@ def memorisation(samples, train, held_out, *, features=None) -> dict:
     return {
         "samples": medians[0],
         "held_out": medians[1],
-        "ratio": medians[0] / medians[1],
+        "ratio": medians[0] / medians[1] if medians[1] else None,
         "copies": float(np.mean(near[0] < np.quantile(near[1], 0.01))),
     }

@@ -72,6 +72,7 @@ def sample_quality(
         samples = _quantized(samples, real)
     given = [v for v in (real, reference, samples) if v is not None and v is not model]
     num = min(num, *map(len, given))
+    floor_num = check_size(features, real, reference, num)
     if model is not None:
         labels = model._labels(labels, num)
 
@@ -79,13 +80,7 @@ def sample_quality(
         order = np.random.default_rng(seed).permutation(len(examples))[:most]
         return _features(features, (examples[order[i : i + batch_size]] for i in range(0, len(order), batch_size)))
 
-    floor_num = min(num, len(real) // 2) if reference is None else num
     found = taken(real.examples, num if reference is not None else max(num, 2 * floor_num))
-    if floor_num <= found.shape[1]:
-        raise ValueError(
-            f"{floor_num} examples of {found.shape[1]} features have a singular covariance: give more examples"
-            f"{' or a `reference`' if reference is None else ''}, or take fewer features."
-        )
     other = found[floor_num:][:floor_num] if reference is None else taken(reference.examples, num)
     if model is None:
         fake = taken(samples, num)
@@ -110,6 +105,25 @@ def sample_quality(
         "floor_num": floor_num,
         "floor_of": "reference" if reference is not None else "rest" if floor_num == num else "halves",
     }
+
+
+def check_size(features, real, reference, num) -> int:
+    """How many examples of each kind the floor has, where N = `num`; a ValueError unless more than there are features.
+
+    Example:
+        >>> train, test = gm.load_data("digits")
+        >>> features = gm.evaluation.PixelPCA(num=8).fit(train)
+        >>> check_size(features, test, None, 300)  # halves of 359
+        179
+    """
+    floor_num = min(num, len(real) // 2) if reference is None else num
+    count = _features(features, [real.examples[:1]]).shape[1]
+    if floor_num <= count:
+        raise ValueError(
+            f"{floor_num} examples of {count} features have a singular covariance: give more examples"
+            f"{' or a `reference`' if reference is None else ''}, or take fewer features."
+        )
+    return floor_num
 
 
 def classifier_score(probabilities) -> float:

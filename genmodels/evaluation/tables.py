@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 
 from genmodels.training import run_directory
@@ -12,6 +13,8 @@ ABSENT = "–"
 
 def recorded(run) -> dict:
     """What is known of a run without measuring: the report that `genmodels evaluate` left, or else its training.
+
+    A report from before the run was continued is not taken, with a warning.
 
     Args:
         run: the folder of a run.
@@ -35,13 +38,21 @@ def recorded(run) -> dict:
                 raise ValueError(f"expected an object, found {type(found).__name__}")
         except ValueError as error:
             raise ValueError(f"{report} is no report of `genmodels evaluate`: {error}.") from None
-        return {**found, "run": str(run)}
+        if not _outdated(found, run):
+            return {**found, "run": str(run)}
+        warnings.warn(f"{run} was trained on since it was measured; its {FILE} is left out.", stacklevel=2)
     path = Path(run, "run.json")
     if not path.is_file():
         raise ValueError(f"expected a run's folder, with run.json; {run} is none.")
     settings = json.loads(path.read_text())["settings"]
     names = {"model": settings["model"]["class"], "run": str(run), "data": settings["data"]["name"]}
     return {**names, **run_directory.training_cost(run)}
+
+
+def _outdated(report, run):
+    """Whether a report with costs is of other weights than a run's folder holds."""
+    steps = run_directory.training_cost(run).get("training_steps")
+    return Path(run, "run.json").is_file() and "parameters" in report and report.get("training_steps") != steps
 
 
 def markdown(reports, *, floor=True, without=()) -> str:
@@ -81,7 +92,7 @@ def markdown(reports, *, floor=True, without=()) -> str:
 
 def _row(report, protocols):
     """Cells by column; of what is not known, nothing."""
-    mark = MARKS[protocols.index(_protocol(report))] if len(protocols) > 1 and _protocol(report) else ""
+    mark = _raised(protocols.index(_protocol(report))) if len(protocols) > 1 and _protocol(report) else ""
     cells = {
         "model": report["model"],
         "run": report.get("run") and os.path.basename(os.path.abspath(report["run"])),
@@ -121,20 +132,26 @@ def _protocol(report):
     if "frechet" not in report:
         return None
     names = ("frechet_name", "features", "features_hash", "num_fake", "num_real", "data", "split", "resize")
-    return tuple(report[name] for name in names)
+    return *(report[name] for name in names), report.get("data_fingerprint")
 
 
 def _below(protocols):
     """A line for each protocol that figures of samples were measured by."""
     lines = [""] * bool(protocols)
-    for mark, (name, features, digest, fake, real, data, split, resize) in zip(MARKS, protocols):
-        mark = f"{mark} " if len(protocols) > 1 else ""
+    for index, (name, features, digest, fake, real, data, split, resize, fingerprint) in enumerate(protocols):
+        mark = f"{_raised(index)} " if len(protocols) > 1 else ""
+        data = f"{data}, {fingerprint}" if fingerprint else data
         sizes = f"{_number(fake, '{:,}')} samples against {_number(real, '{:,}')} examples"
         lines.append(
             f"{mark}{name}, KID and what follows: features {features}, {digest}; {sizes} of {data}"
             f"{f' ({split})' if split else ''}; resized: {resize}.  "
         )
     return lines
+
+
+def _raised(index):
+    """The mark of a protocol: 1, 2, … above the line."""
+    return str(index + 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _nats(report):
@@ -173,4 +190,3 @@ COLUMNS = (
     "model", "run", "data", "nats", "bits/dim", "kind of likelihood", "Fréchet", "KID × 1000", "precision", "recall",
     "density", "coverage", "classifier score", "copies", "parameters", "steps", "training", "memory", "1000 samples",
 )  # fmt: skip
-MARKS = "¹²³⁴⁵⁶⁷⁸⁹"

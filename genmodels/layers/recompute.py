@@ -11,11 +11,12 @@ class Recompute(keras.layers.Layer):
     Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". A step takes one forward pass more.
 
     Args:
-        network: a `keras.Model` that draws nothing: dropout would draw other numbers the second time.
+        network: a `keras.Model` that draws nothing, since dropout would draw other numbers the second time, and changes
+            no state, such as batch norm's averages, which would change twice.
         **options: of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a network with dropout or other layers that draw.
+        ValueError: for a network with dropout or other layers that draw, with batch or spectral norm.
 
     Example:
         >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(4)])
@@ -28,6 +29,8 @@ class Recompute(keras.layers.Layer):
         for layer in network._flatten_layers():
             if hasattr(layer, "seed_generator"):
                 raise ValueError(f"{layer.name!r} draws random numbers, which recomputing would draw anew.")
+            if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)):
+                raise ValueError(f"{layer.name!r} changes its state, which recomputing would change again.")
         self.network = network
         self.built = True
 

@@ -135,7 +135,7 @@ class DiscretizedLogistic(Likelihood):
     def tempered(self, params, temperature):
         """Scales multiplied by the temperature."""
         mean, log_scale = tf.split(self._checked(params), 2, axis=-1)
-        return tf.concat([mean, _unbounded(_bounded(log_scale) + tf.math.log(temperature))], -1)
+        return tf.concat([mean, _unbounded(_bounded(log_scale) + tf.math.log(tf.cast(temperature, tf.float32)))], -1)
 
     def _mean(self, params):
         mean, log_scale = self._logistic(params)
@@ -198,7 +198,7 @@ class Normal(Likelihood):
     def tempered(self, params, temperature):
         """Scales multiplied by the temperature."""
         mean, log_scale = tf.split(self._checked(params), 2, axis=-1)
-        return tf.concat([mean, _unbounded(_bounded(log_scale) + tf.math.log(temperature))], -1)
+        return tf.concat([mean, _unbounded(_bounded(log_scale) + tf.math.log(tf.cast(temperature, tf.float32)))], -1)
 
     def _mean(self, params):
         return self._normal(params)[0]

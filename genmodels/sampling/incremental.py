@@ -113,10 +113,18 @@ class CausalGraph:
                 "layer of genmodels.layers, your own CausalLayer, or a Keras layer that acts on each pixel alone, such "
                 "as Dense, Activation, Add, Concatenate, Dropout or LayerNormalization on the channels."
             )
+        if getattr(layer, "variable_dtype", "float32") != "float32":
+            raise ValueError(
+                f"layer {layer.name!r} keeps its weights in {layer.variable_dtype}; likelihoods and samples are "
+                "computed in float32: use float32 or a mixed policy, such as mixed_bfloat16."
+            )
         if Sees.CHANNELS in seen:
             raise ValueError(f"layer {layer.name!r} comes after a layer of channels in order, which must be the last.")
         if stride > 1 and hasattr(layer, "states"):
             raise ValueError(f"layer {layer.name!r} keeps a state, which is possible at full resolution only.")
+        maps = [self.tensors[i] for i in inputs if self.tensors[i].sees == Sees.LABELS and sees > Sees.LABELS]
+        if max(strides) > 1 and any(len(t.shape) == 3 and t.shape[:2] != (1, 1) for t in maps):
+            raise ValueError(f"layer {layer.name!r} reads a map made of labels: possible at full resolution only.")
         if len(strides) > 1 or len(node.outputs) > 1:
             raise ValueError(f"layer {layer.name!r} must have one output, and inputs of one resolution; got {strides}.")
         self.steps.append(Step(layer, node, inputs, self._add(node.outputs[0], sees, stride)))
@@ -176,7 +184,7 @@ class CausalGraph:
         values = {self.input: x, **dict(zip(self.labels, labels))}
         for step in self.steps:
             args, kwargs = self._arguments(step, values)
-            values[step.output] = step.layer.call(*args, **kwargs)
+            values[step.output] = _in_float32(step.layer, args, kwargs)
         return tf.cast(values[self.output], tf.float32)
 
     def _arguments(self, step, values):
@@ -288,7 +296,7 @@ class _Position:
         else:
             inputs = {i: self.value(i) for i in step.inputs}
             args, kwargs = self.graph._arguments(step, inputs)
-            value = step.layer.call(*args, **kwargs)
+            value = _in_float32(step.layer, args, kwargs)
         self.put(step.output, value, keep)
 
     def put(self, number, value, keep=True):
@@ -299,8 +307,13 @@ class _Position:
             self.write(str(number), tensor, value)
 
     def value(self, number):
-        """A tensor's value here: at a pixel, `[B, 1, 1, C]` also of a row's."""
+        """A tensor's value here: at a pixel, `[B, 1, 1, C]` also of a row's and of a map's made of labels."""
         value, tensor = self.values[number], self.graph.tensors[number]
+        if tensor.sees == Sees.LABELS and len(tensor.shape) == 3 and self.row is not None:
+            for axis, place in ((1, self.row), (2, self.column)):
+                if tensor.shape[axis - 1] > 1 and place is not None:
+                    value = tf.gather(value, [place], axis=axis)
+            return value
         if self.column is None or tensor.sees != Sees.ROWS:
             return value
         return tf.gather(self.columns[number], self.column // tensor.stride)
@@ -310,9 +323,9 @@ class _Position:
         tensor = self.graph.tensors[number]
         if tensor.sees == Sees.LABELS or not (above or left or right):
             return self.value(number)
-        # A row's tensor that sees pixels of the row, and a pixel's that sees the pixel, are not known yet.
-        known = tensor.sees <= (Sees.ROWS if self.column is None else Sees.CHANNELS)
-        return self.around(str(number), tensor, self.value(number) if known else None, above, left, right)
+        # Of a row, a tensor that sees the row's pixels is not known yet, nor the pixel itself before it is drawn.
+        now = self.value(number) if number in self.values else None
+        return self.around(str(number), tensor, now, above, left, right)
 
     def around(self, name, tensor, now, above, left, right):
         """`now` with what its buffer holds of the rows above and the columns to the left."""
@@ -377,6 +390,18 @@ class _Here:
 
     def _state(self, name):
         return state_tensor(self._grid, self._step.layer.states[name], self._step.layer)
+
+
+def _in_float32(layer, args, kwargs):
+    """A layer's computation past Keras' casting. Some cast what they return to the type that they compute in."""
+    casts = isinstance(layer, (keras.layers.LayerNormalization, keras.layers.Rescaling))
+    if not casts or layer.compute_dtype == "float32":
+        return layer.call(*args, **kwargs)
+    policy, layer.dtype_policy = layer.dtype_policy, "float32"
+    try:
+        return layer.call(*args, **kwargs)
+    finally:
+        layer.dtype_policy = policy
 
 
 def state_tensor(grid, size, layer):

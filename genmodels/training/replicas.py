@@ -7,6 +7,14 @@ from genmodels.core import Batch
 from genmodels.training.gradients import accumulated, clipped, differentiated
 
 
+def is_chief(strategy) -> bool:
+    """Whether this process writes for all of a strategy's hosts."""
+    cluster = strategy.cluster_resolver
+    return cluster is None or cluster.task_type in (None, "chief") or (
+        cluster.task_type == "worker" and cluster.task_id == 0 and "chief" not in cluster.cluster_spec().jobs
+    )  # fmt: skip
+
+
 class Replicas:
     """Who takes which part of a batch, and how what they find is brought together.
 
@@ -35,10 +43,7 @@ class Replicas:
             whose = f"accumulate={self.parts}" if accumulate > 1 else f"the {self.count} replicas"
             raise ValueError(f"`batch_size` must be a positive multiple of {whose}; got {batch_size!r}.")
         self.size = batch_size // self.parts  # examples of a part
-        cluster = strategy.cluster_resolver
-        self.chief = cluster is None or cluster.task_type in (None, "chief") or (
-            cluster.task_type == "worker" and cluster.task_id == 0 and "chief" not in cluster.cluster_spec().jobs
-        )  # fmt: skip
+        self.chief = is_chief(strategy)
 
     def run(self, update, batch, seed):
         """Loss and metrics of an update that every replica makes; inside the graph."""

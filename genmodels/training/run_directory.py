@@ -56,7 +56,7 @@ class RunDirectory:
             raise ValueError(f"run_dir must be a folder; {self.path} is a file.")
         description = self.path / "run.json"
         if description.exists():
-            if not resume:
+            if not resume and chief:  # to another worker it may be the one that the chief has just begun
                 raise ValueError(f"{self.path} already holds a run: give another run_dir, or resume=True to continue.")
             _refuse_difference(self.path, _plain(settings), json.loads(description.read_text())["settings"])
             return

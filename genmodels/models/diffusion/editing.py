@@ -126,6 +126,7 @@ def inpaint(model, x, known, *, labels=None, steps=50, jump=5, resamples=5, guid
             f"`known` must have shape {model.event_shape[:-1]}, {model.event_shape} or {tuple(x.shape)}; got "
             f"{known.shape}."
         ) from None
+    x = tf.where(tf.constant(known), x, tf.zeros_like(x))  # missing values are often NaN, and 0 · NaN is NaN
     moves = repaint_moves(*model.grid(steps), checked_count("jump", jump, 1), resamples)
     mask, scale = tf.constant(known, tf.float32), model.checked_guidance(guidance)
     y = model._to_data(_inpaint(model, x, mask, labels, make_seed(seed), scale, tf.constant(moves, tf.float32)))

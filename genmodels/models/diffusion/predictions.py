@@ -110,8 +110,8 @@ class Weighting:
         if self.name == "min_snr":
             return tf.minimum((alpha / sigma) ** 2, self.gamma) * out**2
         if self.name == "edm":
-            ratio = sigma / alpha
-            return (ratio**2 + self.deviation**2) / (ratio * self.deviation) ** 2 * out**2
+            # (σ² + d²) / (σ d)² of the paper, whose α is 1; where α is 0, at the end of some schedules, 1 / d².
+            return (sigma**2 + (alpha * self.deviation) ** 2) / (sigma * self.deviation) ** 2 * out**2
         return tf.ones_like(out)
 
     def get_config(self):

@@ -79,14 +79,20 @@ class Bijection(keras.layers.Layer):
         return x_shape
 
     def get_config(self):
-        """The constructor's arguments, Keras objects among them in serialized form."""
+        """The constructor's arguments, Keras objects among them in serialized form, and whether it is trained."""
         config = {name: serialized(value) for name, value in self._arguments.items()}
-        return {**config, "name": self.name, "dtype": serialized(self.dtype_policy)}
+        named = {"name": self.name, "dtype": serialized(self.dtype_policy)}
+        config.update({name: value for name, value in named.items() if name in config})
+        return {**config, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config):
         """The bijection that `get_config` describes, with new weights."""
-        return cls(**{name: deserialized(value) for name, value in config.items()})
+        config = dict(config)
+        trainable = config.pop("trainable")
+        bijection = cls(**{name: deserialized(value) for name, value in config.items()})
+        bijection.trainable = trainable
+        return bijection
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -108,10 +114,10 @@ class Chain(Bijection):
 
     def __init__(self, parts, *, dtype="float32", name=None):
         super().__init__(dtype=dtype, name=name)
-        for part in parts:
+        self.parts = self._arguments["parts"] = list(parts)  # which may be a generator
+        for part in self.parts:
             if not isinstance(part, Bijection):
                 raise ValueError(f"`parts` must be bijections (genmodels.flows.Bijection); got {part!r}.")
-        self.parts = list(parts)
 
     def build(self, x_shape, condition_shape=None):
         """Builds the parts in turn."""
@@ -167,11 +173,14 @@ class Recomputed(Bijection):
 
     def __init__(self, bijection, *, dtype="float32", name=None):
         super().__init__(dtype=dtype, name=name)
+        if not isinstance(bijection, Bijection):
+            raise ValueError(f"`bijection` must be a genmodels.flows.Bijection; got {bijection!r}.")
         self.bijection = bijection
 
     def build(self, x_shape, condition_shape=None):
         """Builds the bijection."""
-        self.bijection.build(x_shape, condition_shape)
+        if not self.bijection.built:
+            self.bijection.build(x_shape, condition_shape)
         self.built = True
 
     def call(self, x, condition=None, training=None):

@@ -40,21 +40,28 @@ def _dense(input_shape, output_shape, condition_shape, width, depth, dtype):
 def _convolutional(input_shape, output_shape, condition_shape, width, depth, dtype):
     layers = keras.layers
     x = inputs = keras.Input(input_shape)
-    bias = None
+    vector = None
     if condition_shape is not None:
         condition = keras.Input(condition_shape)
         inputs = [x, condition]
         if len(condition_shape) == 3:
             x = layers.Concatenate(dtype=dtype)([x, condition])
         else:
-            bias = layers.Dense(width, use_bias=False, dtype=dtype)(condition)
-            bias = layers.Reshape((1, 1, width), dtype=dtype)(bias)
+            vector = condition
+
+    def biased(x, initializer):
+        """The first convolution's output and, of the condition, a bias of each filter."""
+        if vector is None:
+            return x
+        bias = layers.Dense(x.shape[-1], use_bias=False, kernel_initializer=initializer, dtype=dtype)(vector)
+        return layers.Add(dtype=dtype)([x, layers.Reshape((1, 1, x.shape[-1]), dtype=dtype)(bias)])
+
     for index in range(depth):
         x = layers.Conv2D(width, 1 if index else 3, padding="same", kernel_initializer="he_normal", dtype=dtype)(x)
-        if bias is not None and index == 0:
-            x = layers.Add(dtype=dtype)([x, bias])
+        x = x if index else biased(x, "glorot_uniform")
         x = layers.ReLU(dtype=dtype)(x)
     x = layers.Conv2D(output_shape[-1], 3, padding="same", kernel_initializer="zeros", dtype=dtype)(x)
+    x = x if depth else biased(x, "zeros")
     # A 3×3 filter sums nine times the units that a dense layer does. Without this Adam's first steps are nine times as
     # long, and blow up a deep flow of affine couplings, each of which multiplies.
     return keras.Model(inputs, layers.Rescaling(1 / 9, dtype="float32")(x), name="conditioner")

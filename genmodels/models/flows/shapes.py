@@ -74,7 +74,7 @@ class Permutation(Bijection):
         super().__init__(dtype=dtype, name=name)
         if isinstance(order, str) and order not in ("reverse", "random"):
             raise ValueError(f'`order` must be "reverse", "random" or a permutation; got {order!r}.')
-        self.order = order
+        self.order = self._arguments["order"] = order if isinstance(order, str) else tuple(int(i) for i in order)
 
     def build(self, x_shape, condition_shape=None):
         """Draws the order; a weight, so that it is saved."""

@@ -1,5 +1,7 @@
 """Neural spline flows."""
 
+import math
+
 import keras
 
 from genmodels.models.flows.bijections import PACKAGE, Chain
@@ -11,7 +13,7 @@ from genmodels.models.flows.masked import MaskedAutoregressive
 from genmodels.models.flows.multiscale import checked_scales, multiscale
 from genmodels.models.flows.shapes import Flatten, Squeeze
 from genmodels.models.flows.transforms import Spline
-from genmodels.settings import checked_count
+from genmodels.settings import checked_count, checked_shape
 
 KINDS = ("coupling", "autoregressive")
 
@@ -30,8 +32,10 @@ class NeuralSplineFlow(NormalizingFlow):
         kind: "coupling" (RQ-NSF (C): densities and samples take one pass), or "autoregressive" (RQ-NSF (AR): samples
             take D passes, densities are a little better).
         layers: layers in all; for images, layers a scale.
-        scales: how often an image is squeezed; None for as often as its sides stay even, down to 4 pixels or more.
-        width: units or filters of the hidden layers of the networks.
+        scales: how often an image is squeezed (coupling); None for as often as its sides stay even, down to 4 pixels or
+            more.
+        width: units or filters of the hidden layers of the networks; None for 128, and with autoregressive layers for
+            at least D, so that every element can see all before it.
         depth: hidden layers of each network.
         bins: bins of each spline.
         bound: half the side of the interval outside which a spline is the identity; the data have variance 1 there.
@@ -52,12 +56,16 @@ class NeuralSplineFlow(NormalizingFlow):
     title, paper, year = "Neural spline flow", "Durkan et al., arXiv:1906.04032", 2019
 
     def __init__(
-        self, event_shape, *, levels=256, kind="coupling", layers=8, scales=None, width=128, depth=2, bins=8,
+        self, event_shape, *, levels=256, kind="coupling", layers=8, scales=None, width=None, depth=2, bins=8,
         bound=5.0, logit=1e-6, num_classes=None, condition_dim=None, dequantization="uniform", dtype=None, name=None,
     ):  # fmt: skip
         if kind not in KINDS:
             raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}.")
+        if kind == "autoregressive" and scales is not None:
+            raise ValueError(f'`scales` does not apply to kind="autoregressive"; got {scales}.')
         layers = checked_count("layers", layers, 1)
+        width = checked_count("width", width, 1, "None")
+        width = width or max(128, math.prod(checked_shape(event_shape)) if kind == "autoregressive" else 0)
         options = {"width": width, "depth": depth, "dtype": keras.dtype_policies.get(dtype)}
         spline = Spline(bins, bound)
 

@@ -91,11 +91,13 @@ class InfoGAN(GAN):
             continuous: `[B, continuous]`.
         """
         noise, continuous = (tf.cast(part, tf.float32) for part in (noise, continuous))
-        categorical = tf.reshape(tf.cast(categorical, tf.int32), [-1, len(self.categorical)])
-        if tf.executing_eagerly() and not tf.reduce_all((categorical >= 0) & (categorical < list(self.categorical))):
+        count = tf.shape(noise)[0]  # not -1, of which nothing is known where there are no codes of a kind
+        categorical = tf.reshape(tf.cast(categorical, tf.int32), [count, len(self.categorical)])
+        most = tf.constant(self.categorical, tf.int32)
+        if tf.executing_eagerly() and not tf.reduce_all((categorical >= 0) & (categorical < most)):
             raise ValueError(f"categorical codes must be below {self.categorical}, from 0; got {categorical.numpy()}.")
         one_hot = [tf.one_hot(categorical[:, i], count) for i, count in enumerate(self.categorical)]
-        return tf.concat([noise, *one_hot, tf.reshape(continuous, [-1, self.continuous])], 1)
+        return tf.concat([noise, *one_hot, tf.reshape(continuous, [count, self.continuous])], 1)
 
     def split(self, z):
         """What `join` joined: noise, values of categorical codes `[B, len(categorical)]` int32, continuous codes."""

@@ -221,9 +221,13 @@ def residual_critic(
     for channels in filters[1:]:
         x = _block_down(x, channels, normalization, dtype)
     x = layers.ReLU(dtype=dtype)(_block(x, normalization, dtype))
-    # A mean, which is the papers' sum but for the last layer's scale: a sum over 7×7 pixels in bfloat16 rounds more.
+    # The sum over pixels of Miyato et al. matters where spectral normalization takes the last layer's scale; elsewhere
+    # that layer starts as small as to make it the mean of Gulrajani et al.
+    pixels = math.prod(x.shape[1:3])
     x = layers.GlobalAveragePooling2D(dtype="float32")(x)
-    return _judge(image, x, outputs, num_classes, name)
+    x = layers.Rescaling(pixels, dtype="float32")(x)
+    small = keras.initializers.VarianceScaling(1 / pixels**2, "fan_avg", "uniform")
+    return _judge(image, x, outputs, num_classes, name, {"kernel_initializer": small, "dtype": "float32"})
 
 
 def _block_up(x, channels, size, dtype):
