@@ -66,7 +66,8 @@ MODELS = {
     "pixelrnn-row": maker(gm.PixelRNN, kind="row", filters=4, layers=1),
     "pixelrnn-diagonal": maker(gm.PixelRNN, kind="diagonal", filters=4, layers=1),
 }
-SPREAD = {"pixelcnn-pp": 0.3}  # of random weights; deep networks with more would know every pixel for certain
+# Of random weights: deep networks with more would know every pixel for certain, normalized ones with less none.
+SPREAD = {"pixelcnn-pp": 0.3, "own": 1.0}
 
 
 @functools.cache
