@@ -25,7 +25,7 @@ setup(
         "pillow>=10.1",
         "scikit-learn>=1.5",
         "scipy>=1.13",
-        "typer>=0.15",
+        "typer>=0.27.2",
     ],
     extras_require={
         "tensorboard": ["tensorboard"],

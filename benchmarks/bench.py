@@ -7,6 +7,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import genmodels` does, where TensorFlow is not loaded yet
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -34,7 +36,8 @@ def prepare(threads, *peers):
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(0)
     versions = {name: metadata.version(name) for name in ("tensorflow", "keras", *peers)}
-    return {"threads": threads, "cores": os.cpu_count(), "versions": versions}
+    kernels = os.environ["TF_ENABLE_ONEDNN_OPTS"]
+    return {"threads": threads, "cores": os.cpu_count(), "onednn": kernels, "versions": versions}
 
 
 def some(flag, given, known):

@@ -109,7 +109,8 @@ class Game:
 
     def __init__(self, generator, critic, batch, half):
         self.generator, self.critic, self.batch, self.half = generator, critic, batch, half
-        self.optimizers = [torch.optim.Adam(network.parameters(), **self.adam) for network in (critic, generator)]
+        networks, options = (critic, generator), {"fused": True, **self.adam}
+        self.optimizers = [torch.optim.Adam(network.parameters(), **options) for network in networks]
 
     def autocast(self):
         return torch.autocast("cpu", torch.bfloat16, enabled=self.half)
