@@ -169,8 +169,9 @@ def _kind(report):
     """The kind of likelihood with the options that tell one figure from another: terms, draws."""
     if "likelihood" not in report:
         return None
-    said = {"num_samples": "{} draws", "num_times": "{} terms", "steps": "{} steps", "probes": "{} probes"}
-    options = [text.format(report[name]) for name, text in said.items() if report.get(name) is not None]
+    said = {"num_samples": "draw", "num_times": "term", "steps": "step", "probes": "probe"}
+    known = {word: report[name] for name, word in said.items() if report.get(name) is not None}
+    options = [f"{number} {word}{'s' * (number != 1)}" for word, number in known.items()]
     return ", ".join([report["likelihood"], *options])
 
 
