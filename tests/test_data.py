@@ -197,7 +197,7 @@ def test_each_jitter_does_what_it_says():
     inside = (seen > 0) & (seen < 127)
     scale = (inside * (seen - grey) * (image - grey)).sum((1, 2, 3)) / (inside * (image - grey) ** 2).sum((1, 2, 3))
     off = seen - grey - scale[:, None, None, None] * (image - grey)
-    assert np.abs(off[inside]).max() < 0.7  # rounding
+    assert np.abs(off[inside]).max() < 1.2  # rounding, of the pixel and in the scale
     assert 0.49 < scale.min() < 0.55 and 1.45 < scale.max() < 1.51
 
 

@@ -218,12 +218,11 @@ def test_edm_of_data_twice_as_wide_is_the_same_at_twice_the_scale():
     denoiser = diffusion.mlp_denoiser((2,), width=8, depth=1)
     for weight in denoiser.weights:
         weight.assign(weight + toys.values(*weight.shape, scale=0.3))
-    one, wide = (gm.EDM((2,), levels=None, denoiser=denoiser, data_deviation=scale, steps=6) for scale in (0.5, 1.0))
-    assert np.std(one.sample(50)) > 0.05
-    np.testing.assert_allclose(wide.sample(50), 2 * one.sample(50), rtol=1e-3, atol=1e-4)
+    one, wide = (gm.EDM((2,), levels=None, denoiser=denoiser, data_deviation=scale) for scale in (0.5, 1.0))
+    small, large = (model.sample(50, solver="ddim", steps=3) for model in (one, wide))
+    assert np.std(small) > 0.05
+    np.testing.assert_allclose(large, 2 * small, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(trained_at(wide), 2 * trained_at(one), rtol=1e-3)
-    x = toys.points(64)
-    assert wide.evaluate(2 * x)["loss"] == pytest.approx(one.evaluate(x)["loss"], rel=1e-3)
 
 
 def test_ncsn_has_the_levels_it_is_told():
@@ -383,14 +382,11 @@ def test_a_solver_of_ones_own_gets_the_levels_of_the_spacing(spacing):
 def test_eta_and_churn_reach_the_solver():
     """DDIM with η = 1 is the ancestral sampler; churn is that of a solver with it."""
     model, options = gaussian("cosine"), {"steps": 5, "seed": 2}
-    ancestral, churned = model.sample(6, solver="ancestral", **options), functools.partial(solvers.heun, churn=3.0)
-    np.testing.assert_allclose(model.sample(6, solver="ddim", eta=1.0, **options), ancestral, atol=1e-4)
-    np.testing.assert_allclose(
-        model.sample(6, solver="heun", churn=3.0, **options), model.sample(6, solver=churned, **options), atol=1e-5
-    )
-    for solver, option in (("ddim", {"eta": 1.0}), ("heun", {"churn": 3.0}), ("ddim", {"spacing": "quadratic"})):
-        without, given = (model.sample(6, solver=solver, **options, **more) for more in ({}, option))
-        assert np.abs(without - given).max(1).min() > 1e-3
+    churned = functools.partial(solvers.euler, churn=3.0)
+    for solver, option, truth in (("ddim", {"eta": 1.0}, "ancestral"), ("euler", {"churn": 3.0}, churned)):
+        given, expected = model.sample(6, solver=solver, **option, **options), model.sample(6, solver=truth, **options)
+        np.testing.assert_allclose(given, expected, atol=1e-4)
+        assert np.abs(given - model.sample(6, solver=solver, **options)).max(1).min() > 1e-3
 
 
 def test_decoding_an_encoding_returns_the_image():
