@@ -11,6 +11,7 @@ import pytest
 import toys
 from PIL import Image
 
+import genmodels as gm
 from genmodels import catalogue, cli
 from genmodels.cli import main, training
 from genmodels.training import precision, source
@@ -198,6 +199,17 @@ def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
     done("evaluate", "../runs/vae-cats", "--num", 2)  # the run knows where its pictures are
 
 
+def test_a_validated_run_without_an_average(tmp_path):
+    run, small = tmp_path / "run", ("--set", "architecture=mlp", "--set", "latent_dim=2", "--precision", "float32")
+    done("train", "vae", "digits", "--run", run, "--epochs", 1, "--validate", "--ema", 0, "--channels", 1, *small)
+    (row,) = gm.plots.read_log(run / "log.csv")
+    assert {"loss", "val_loss", "val_elbo", "val_kl"} <= set(row)
+    model = gm.load_model(run)
+    assert model.average is None and model.event_shape == (8, 8, 1) and source.noted(run)["channels"] == 1
+    done("sample", run, "--num", 3, "--columns", 3, "--out", tmp_path / "row.png")
+    assert Image.open(tmp_path / "row.png").size == (200, 68)  # three pictures of 64 pixels and borders of 2
+
+
 def test_points(tmp_path):
     run = tmp_path / "moons"
     done("train", "realnvp", "two_moons", "--run", run, *STEPS, "--set", "layers=2", "--set", "width=8")
@@ -321,8 +333,6 @@ def test_every_model_has_a_name_of_its_own():
 
 
 def test_data_are_brought_to_the_models_form():
-    import genmodels as gm
-
     bits = cli.data_for(gm.VAE((8, 8, 1), levels=2, latent_dim=2), "digits")[1]
     assert bits.levels == 2 and np.array_equal(bits.examples, gm.load_data("digits", binarize="static")[1].examples)
 

@@ -193,8 +193,12 @@ def test_each_jitter_does_what_it_says():
     ratio = (seen - image.mean()).std((1, 2, 3)) / image.std()
     assert 0.79 < ratio.min() < 0.85 and 1.1 < ratio.max() < 1.21
     image, seen = visits(saturation=0.5)
-    luma = [0.299, 0.587, 0.114]
-    assert np.abs(seen @ luma - image @ luma).mean() < 0.5  # up to rounding and a few clipped pixels
+    grey = (image @ [0.299, 0.587, 0.114])[..., None]
+    inside = (seen > 0) & (seen < 127)
+    scale = (inside * (seen - grey) * (image - grey)).sum((1, 2, 3)) / (inside * (image - grey) ** 2).sum((1, 2, 3))
+    off = seen - grey - scale[:, None, None, None] * (image - grey)
+    assert np.abs(off[inside]).max() < 1.2  # rounding, of the pixel and in the scale
+    assert 0.49 < scale.min() < 0.55 and 1.45 < scale.max() < 1.51
 
 
 def test_real_valued_images_may_be_mirrored_and_shifted():

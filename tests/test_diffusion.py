@@ -1,5 +1,7 @@
 """Diffusion models around the exact denoiser of Gaussian data: likelihoods, latents, guidance and editing."""
 
+import functools
+import itertools
 import math
 
 import keras
@@ -163,6 +165,79 @@ def test_log_likelihood_over_a_data_set():
     assert figures["nats"] == pytest.approx(NORMAL.logpdf(POINTS).mean(), abs=0.05)
 
 
+# ---------------------------------------------------------------------- settings of the papers
+
+# model: schedule, its settings, prediction, T, learned variance, solver, steps, rate. DDPM's β from 1e-4 to 0.02 of a
+# thousand steps are a rate from 0.1 to 20; NCSN's σ from 0.01 to 1 are of images in [0, 1]. Solvers are the papers' but
+# for DDPM's and its heir's, which take a thousand steps, and flow matching's, which choose their steps.
+PAPERS = {
+    gm.DDPM: ("Linear", {"beta_min": 0.1, "beta_max": 20.0}, "epsilon", 1000, False, "dpmpp_2m", 20, 2e-4),
+    gm.ImprovedDDPM: ("Cosine", {"offset": 0.008}, "epsilon", 4000, True, "dpmpp_2m", 20, 1e-4),
+    gm.NCSN: (
+        "VarianceExploding", {"sigma_min": 0.02, "sigma_max": 2.0}, "score", None, False, "langevin", 10, 1e-3,
+    ),
+    gm.EDM: (
+        "Karras", {"sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0, "mean": -1.2, "deviation": 1.2}, "edm", None,
+        False, "heun", 18, 1e-3,
+    ),
+    gm.FlowMatching: ("Straight", {"normal": False}, "velocity", None, False, "heun", 20, 1e-3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PAPERS, ids=lambda kind: kind.__name__)
+def test_defaults_are_the_papers(kind):
+    schedule, settings, prediction, timesteps, learned, solver, steps, rate = PAPERS[kind]
+    model = kind((2,), levels=None, width=8)
+    assert type(model.schedule).__name__ == schedule and model.schedule.settings == pytest.approx(settings)
+    assert (model.prediction.name, model.prediction.deviation) == (prediction, 0.5)
+    assert (model.weighting.name, model.timesteps, model.learned_variance) == ("simple", timesteps, learned)
+    assert (model.solver, model.steps, model.label_dropout) == (solver, steps, 0.1)
+    (optimizer,) = model.default_optimizers().values()
+    assert type(optimizer).__name__ == "Adam" and float(optimizer.learning_rate) == pytest.approx(rate)
+    assert (optimizer.beta_1, optimizer.beta_2) == (0.9, 0.999)
+
+
+QUANTILES = np.linspace(0.02, 0.98, 25)
+
+
+def trained_at(model):
+    """σ / α at the quantiles of the times of training."""
+    alpha, sigma = model.schedule.levels(model.schedule.training_times(tf.constant(QUANTILES, tf.float32)))
+    return sigma / alpha
+
+
+def test_edm_has_the_levels_it_is_told():
+    model = gm.EDM((2,), levels=None, width=8, sigma_min=0.05, sigma_max=30.0, mean=-0.4, deviation=1.6)
+    _, sigmas = model.grid(9)
+    np.testing.assert_allclose(sigmas[:-1], np.linspace(30 ** (1 / 7), 0.05 ** (1 / 7), 9) ** 7, rtol=1e-6)
+    normal = scipy.stats.norm(-0.4, 1.6).ppf(QUANTILES)
+    np.testing.assert_allclose(np.log(trained_at(model)), normal, atol=1e-3)
+
+
+def test_edm_of_data_twice_as_wide_is_the_same_at_twice_the_scale():
+    denoiser = diffusion.mlp_denoiser((2,), width=8, depth=1)
+    for weight in denoiser.weights:
+        weight.assign(weight + toys.values(*weight.shape, scale=0.3))
+    one, wide = (gm.EDM((2,), levels=None, denoiser=denoiser, data_deviation=scale) for scale in (0.5, 1.0))
+    small, large = (model.sample(50, solver="ddim", steps=3) for model in (one, wide))
+    assert np.std(small) > 0.05
+    np.testing.assert_allclose(large, 2 * small, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(trained_at(wide), 2 * trained_at(one), rtol=1e-3)
+
+
+def test_ncsn_has_the_levels_it_is_told():
+    model = gm.NCSN((2,), levels=None, width=8, sigma_min=0.1, sigma_max=6.0, noise_levels=4)
+    assert model.steps == 4
+    np.testing.assert_allclose(model.grid(4)[1], [*np.geomspace(6.0, 0.1, 4), 0.0], rtol=1e-6)
+
+
+def test_flow_matching_is_trained_at_the_times_it_is_told():
+    """t / (1 - t) is σ / α: of uniform t, and of the sigmoid of a normal number, whose logarithm is normal."""
+    uniform, normal = (gm.FlowMatching((2,), levels=None, width=8, normal_times=told) for told in (False, True))
+    np.testing.assert_allclose(trained_at(uniform), QUANTILES / (1 - QUANTILES), rtol=1e-4)
+    np.testing.assert_allclose(np.log(trained_at(normal)), scipy.stats.norm.ppf(QUANTILES), atol=1e-4)
+
+
 # ---------------------------------------------------------------------- training
 
 
@@ -280,6 +355,40 @@ def test_samples_have_the_datas_moments():
         np.testing.assert_allclose(np.cov(x.T), COVARIANCE, atol=0.06)
 
 
+@pytest.mark.parametrize("spacing", ["uniform", "quadratic", "karras"])
+def test_a_solver_of_ones_own_gets_the_levels_of_the_spacing(spacing):
+    """Equal steps of t, √t, and (σ / α)^(1/7), from the prior at the first."""
+    seen = []
+
+    def recorded(denoiser, x, alphas, sigmas, streams):
+        seen.append((alphas, sigmas))
+        return x
+
+    model = gaussian("cosine")
+    x = model.sample(3, solver=recorded, spacing=spacing, steps=6, seed=4)
+    ((alphas, sigmas),) = seen
+    assert len(alphas) == len(sigmas) == 7 and (alphas[-1], sigmas[-1]) == (1.0, 0.0)
+    np.testing.assert_allclose(x, sigmas[0] * model.prior(3, seed=4).numpy(), rtol=1e-6)
+    times = np.linspace(1.0, model.schedule.first, 6)
+    if spacing == "quadratic":
+        times = np.linspace(1.0, math.sqrt(model.schedule.first), 6) ** 2
+    if spacing == "karras":
+        ends = (sigmas[[0, -2]] / alphas[[0, -2]]) ** (1 / 7)
+        np.testing.assert_allclose((sigmas[:-1] / alphas[:-1]) ** (1 / 7), np.linspace(*ends, 6), rtol=1e-6)
+    else:
+        np.testing.assert_allclose([alphas[:-1], sigmas[:-1]], model.schedule.values(times), rtol=1e-9)
+
+
+def test_eta_and_churn_reach_the_solver():
+    """DDIM with η = 1 is the ancestral sampler; churn is that of a solver with it."""
+    model, options = gaussian("cosine"), {"steps": 5, "seed": 2}
+    churned = functools.partial(solvers.euler, churn=3.0)
+    for solver, option, truth in (("ddim", {"eta": 1.0}, "ancestral"), ("euler", {"churn": 3.0}, churned)):
+        given, expected = model.sample(6, solver=solver, **option, **options), model.sample(6, solver=truth, **options)
+        np.testing.assert_allclose(given, expected, atol=1e-4)
+        assert np.abs(given - model.sample(6, solver=solver, **options)).max(1).min() > 1e-3
+
+
 def test_decoding_an_encoding_returns_the_image():
     train, _ = gm.load_data("digits")
     model = gm.EDM((8, 8, 1), levels=17, denoiser=toys.denoiser((8, 8, 1)))
@@ -395,6 +504,42 @@ def test_inpainting_draws_from_the_conditional(resamples):
     gain = COVARIANCE[0, 1] / COVARIANCE[0, 0]
     error = abs(y[:, 1].mean() - (MEAN[1] + gain * (2.0 - MEAN[0])))
     assert error < 0.1 if resamples > 1 else error > 0.1
+
+
+SHIFTS = np.array([[1.0, 0.0], [0.0, 2.0]])  # of the estimate, by label
+LABELS = np.array([1, 0, 1, 1])
+
+
+def moved_by_labels(alphas, sigmas, guidance, moves, known=0.0):
+    """How far labels move the end of a linear sampler: its steps on the difference, whose noise has cancelled."""
+    values, vectors = np.linalg.eigh(COVARIANCE)
+    moved = np.zeros([len(LABELS), 2])
+    for (a, s), (a_next, s_next) in itertools.pairwise(zip(alphas, sigmas)):
+        gain = vectors @ np.diag(a * values / (a**2 * values + s**2)) @ vectors.T
+        past, future = moves(a, s, a_next, s_next)
+        moved = (1.0 - known) * (past * moved + future * (moved @ gain + guidance * SHIFTS[LABELS]))
+    return moved
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_labels_and_guidance_move_what_is_edited(guidance):
+    """Against DDIM and the ancestral sampler in NumPy, from an unconditional model of the same denoiser."""
+    plain, model = gaussian("cosine"), gaussian("cosine", num_classes=2)
+    x, options = toys.points(4), {"steps": 6, "seed": 3}
+    asked = {"labels": LABELS, "guidance": guidance}
+
+    edit = functools.partial(diffusion.sdedit, x=x, strength=0.7, solver="ddim", **options)
+    ddim = lambda a, s, a_next, s_next: (s_next / s, a_next - a * s_next / s)  # noqa: E731
+    truth = moved_by_labels(*model.grid(6, start=0.7), guidance, ddim)
+    np.testing.assert_allclose(edit(model, **asked) - edit(plain), truth, atol=1e-3)
+
+    known = np.array([True, False])
+    fill = functools.partial(diffusion.inpaint, x=x, known=known, jump=1, resamples=1, **options)
+    posterior = lambda a, s, a_next, s_next: (  # noqa: E731
+        a / a_next * (s_next / s) ** 2, a_next - a**2 / a_next * (s_next / s) ** 2
+    )  # fmt: skip
+    truth = moved_by_labels(*model.grid(6), guidance, posterior, known)
+    np.testing.assert_allclose(fill(model, **asked) - fill(plain), truth, atol=1e-3)
 
 
 def test_noised_examples_are_the_forward_process():

@@ -107,6 +107,31 @@ def test_grids_go_from_the_last_time_to_the_first_and_end_clean(name, spacing):
     assert schedule.grid(5, start=0.5)[0][0] == pytest.approx(0.5)
 
 
+EQUAL = {
+    "uniform": lambda t, alpha, sigma: t,
+    "quadratic": lambda t, alpha, sigma: np.sqrt(t),
+    "karras": lambda t, alpha, sigma: (sigma / alpha) ** (1 / 7),
+}
+
+
+@pytest.mark.parametrize("spacing", schedules.SPACINGS)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_steps_are_equal_in_what_the_spacing_says(name, spacing):
+    schedule = SCHEDULES[name]
+    if spacing == "karras" and name in ("straight", "zero-snr"):
+        pytest.skip("refused")
+    times, alphas, sigmas = (values[:-1] for values in schedule.grid(7, spacing))
+    np.testing.assert_allclose(schedule.values(times), [alphas, sigmas], rtol=1e-6, atol=1e-9)
+    steps = np.diff(EQUAL[spacing](times, alphas, sigmas))
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rho", [1.0, 3.0])
+def test_rho_is_the_power_in_which_steps_of_karras_are_equal(rho):
+    _, _, sigmas = diffusion.Karras(0.5, 20.0, rho=rho).grid(6)
+    np.testing.assert_allclose(sigmas[:-1], np.linspace(20 ** (1 / rho), 0.5 ** (1 / rho), 6) ** rho, rtol=1e-9)
+
+
 def test_training_times_lie_between_the_first_and_the_last():
     u = tf.constant([1e-6, 0.5, 1 - 1e-6])
     for schedule in (diffusion.Linear(), diffusion.Straight(), diffusion.Straight(normal=True)):

@@ -29,7 +29,7 @@ ENDPOINTS = {
     "autoregressive": {"sample", "log_prob"},
     "flow": {"sample", "decode", "encode", "log_prob"},
     "gan": {"sample", "decode"},
-    "diffusion": {"sample", "encode", "log_prob"},
+    "diffusion": {"sample", "decode", "encode", "log_prob"},
 }
 ROWWISE = [(name, endpoint) for name in MODELS for endpoint in sorted(ENDPOINTS[name] - {"sample"})]
 NETWORKS = {"vae": {"encoder", "decoder"}, "gan": {"generator", "critic"}, "diffusion": {"denoiser"}}
@@ -114,10 +114,7 @@ def away(models, given, folder):
     """What a process without genmodels computes from the exported files."""
     for name, model in models.items():
         (folder / name).mkdir()
-        chosen = None if name != "diffusion" else ENDPOINTS[name]
-        path = export.saved_model(
-            model, folder / name / "model", endpoints=chosen, sample_options=OPTIONS.get(name), batch_size=SIZE
-        )
+        path = export.saved_model(model, folder / name / "model", sample_options=OPTIONS.get(name), batch_size=SIZE)
         assert path == folder / name / "model" and [p.name for p in path.parent.iterdir()] == ["model"]
         if name in NETWORKS:
             paths = export.networks(model, folder / name)

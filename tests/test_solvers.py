@@ -151,6 +151,36 @@ def test_heun_is_edms_algorithm():
     np.testing.assert_allclose(solvers.heun(denoiser, tf.constant(x), alphas, sigmas), y, atol=1e-9)
 
 
+@pytest.mark.parametrize("churn, noise", [(1.0, 1.0), (1.0, 0.5), (50.0, 1.007)])
+@pytest.mark.parametrize("name", ["euler", "heun"])
+def test_churn_adds_the_noise_of_edms_algorithm(name, churn, noise):
+    """With D = 0 each step scales x by σ' / σ̂, after S_noise √(σ̂² - σ²) ε with σ̂ = σ (1 + min(S_churn / N, √2 - 1))."""
+    num, sigmas = 20_000, np.array([4.0, 2.0, 1.0, 0.5, 0.2])
+    zeros, variance = tf.zeros([num, 2]), 0.0
+    for now, after in itertools.pairwise(sigmas):
+        raised = now * (1 + min(churn / 4, math.sqrt(2) - 1))
+        variance = (variance + noise**2 * (raised**2 - now**2)) * (after / raised) ** 2
+    run = solvers.SOLVERS[name]
+    x = run(lambda x, a, s: 0.0 * x, zeros, np.ones(5), sigmas, toys.streams(num), churn=churn, noise=noise)
+    assert np.std(x) == pytest.approx(math.sqrt(variance), rel=0.02)
+
+
+@pytest.mark.parametrize("place, options", [(0.0, {}), (1.0, {"variance": "large"})])
+def test_the_ancestral_variances_are_the_papers(place, options):
+    """β̃ and β of Ho et al. 2020, and β^v β̃^(1 - v) of Nichol & Dhariwal 2021, equation 15, where D = 0."""
+    num, alphas, sigmas = 20_000, [0.3, 0.8], [0.95, 0.6]
+    beta = 0.95**2 - (0.3 / 0.8) ** 2 * 0.6**2
+    posterior = beta * (0.6 / 0.95) ** 2
+    zeros, streams = tf.zeros([num, 2]), toys.streams(num)
+    fixed = solvers.ancestral(lambda x, a, s: 0.0 * x, zeros, alphas, sigmas, streams, **options)
+    assert np.std(fixed) == pytest.approx(math.sqrt(beta**place * posterior ** (1 - place)), rel=0.02)
+    for v in (place, 0.3):
+        learned = solvers.ancestral(
+            lambda x, a, s, v=v: (0.0 * x, v), zeros, alphas, sigmas, streams, variance="learned"
+        )
+        assert np.std(learned) == pytest.approx(math.sqrt(beta**v * posterior ** (1 - v)), rel=0.02)
+
+
 def test_learned_variances_lie_between_the_two():
     """At either end of their range they are the small and the large one."""
     _, alphas, sigmas = SCHEDULES["linear"].grid(5)
