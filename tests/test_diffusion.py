@@ -552,6 +552,19 @@ def test_noised_examples_are_the_forward_process():
 # ---------------------------------------------------------------------- refusals
 
 
+@pytest.mark.parametrize("family", [gm.NCSN, gm.FlowMatching])
+def test_what_makes_a_family_is_not_an_option(family):
+    with pytest.raises(TypeError, match="timesteps"):
+        family((2,), levels=None, width=8, timesteps=10)
+
+
+def test_a_partial_of_the_ancestral_solver_takes_the_learned_variances_too():
+    model = gm.ImprovedDDPM((2,), levels=None, width=8, timesteps=8)
+    whole = model.sample(5, solver="ancestral", steps=4)
+    part = model.sample(5, solver=functools.partial(solvers.ancestral), steps=4)
+    np.testing.assert_array_equal(whole, part)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -312,7 +312,7 @@ class Diffusion(LatentModel):
     def solved(self, solver, x, alphas, sigmas, streams, denoiser):
         """Where a solver takes x, in the network's units; an ancestral one uses the variances that were learned."""
         run = solvers.SOLVERS[solver] if isinstance(solver, str) else solver
-        if self.learned_variance and run is solvers.ancestral:
+        if self.learned_variance and getattr(run, "func", run) is solvers.ancestral:  # a partial of it, too
             return run(denoiser, x, alphas, sigmas, streams, variance="learned")
         return run(guide.estimate_of(denoiser), x, alphas, sigmas, streams)
 

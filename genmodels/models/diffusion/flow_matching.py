@@ -29,8 +29,9 @@ class FlowMatching(Diffusion):
 
     def __init__(self, event_shape, *, normal_times=False, solver="heun", steps=20, **options):
         super().__init__(
-            event_shape, schedule=Straight(normal_times), prediction="velocity", solver=solver, steps=steps, **options
-        )
+            event_shape, schedule=Straight(normal_times), prediction="velocity", timesteps=None, solver=solver,
+            steps=steps, **options,
+        )  # fmt: skip
 
     def default_optimizers(self):
         """Adam with rate 0.001."""

@@ -32,8 +32,9 @@ class NCSN(Diffusion):
     def __init__(self, event_shape, *, sigma_min=0.02, sigma_max=2.0, noise_levels=10, solver="langevin", **options):
         options.setdefault("steps", noise_levels)
         super().__init__(
-            event_shape, schedule=VarianceExploding(sigma_min, sigma_max), prediction="score", solver=solver, **options
-        )
+            event_shape, schedule=VarianceExploding(sigma_min, sigma_max), prediction="score", timesteps=None,
+            solver=solver, **options,
+        )  # fmt: skip
 
     def default_optimizers(self):
         """Adam with the paper's rate, 0.001."""

@@ -88,8 +88,8 @@ def get(augment):
     """An augmentation from None, a policy, or an object that is called as `DiffAugment` is.
 
     Args:
-        augment: None for none, a policy such as "color,cutout", or a callable object with a `get_config`, by which
-            Keras can save it.
+        augment: None for none, a policy such as "color,cutout", or a callable object with `get_config` and
+            `from_config`, by which Keras can save and load it.
 
     Returns:
         None or the augmentation.
@@ -104,11 +104,11 @@ def get(augment):
     """
     if isinstance(augment, str):
         return DiffAugment(augment)
-    saved = callable(augment) and hasattr(augment, "get_config") and not isinstance(augment, type)
-    if augment is not None and not saved:
+    saved = all(hasattr(augment, name) for name in ("__call__", "get_config", "from_config"))
+    if augment is not None and (not saved or isinstance(augment, type)):
         raise ValueError(
             f"`augment` must be None, a policy such as 'color,translation,cutout', or a callable object with "
-            f"`get_config`; got {augment!r}."
+            f"`get_config` and `from_config`; got {augment!r}."
         )
     return augment
 
