@@ -307,17 +307,51 @@ def test_images_are_in_the_datas_units(mixed):
     assert np.abs(plain).max() <= 1
 
 
+def mean_pixel():
+    """A critic whose value is the mean pixel."""
+    mean = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(1)])
+    mean.layers[-1].kernel.assign(np.full((64, 1), 1 / 64))
+    return mean
+
+
 @pytest.mark.parametrize("levels", [LEVELS, None])
 def test_the_critic_sees_images_from_minus_one_to_one_or_the_numbers_as_they_are(levels):
-    """A critic whose value is the mean pixel."""
-    mean = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(1, kernel_initializer="ones")])
-    mean.layers[-1].kernel.assign(np.full((64, 1), 1 / 64))
-    model = gm.GAN(SHAPE, critic=mean, **{**IMAGES, "levels": levels})
+    model = gm.GAN(SHAPE, critic=mean_pixel(), **{**IMAGES, "levels": levels})
     x = toys.images(16)
     x = x if levels else x.astype(np.float32)
     (_, metrics), _ = losses(model, x)
     expected = 2 * x.mean() / (LEVELS - 1) - 1 if levels else x.mean()
     assert float(metrics["real"]) == pytest.approx(expected, rel=1e-4)
+
+
+class Turned:
+    """An augmentation to 3 - 2x, which keeps a number that it draws for every example."""
+
+    def __init__(self):
+        self.drawn = []
+
+    def __call__(self, x, streams):
+        self.drawn.append(streams.uniform((1,)).numpy().ravel().tolist())
+        return 3.0 - 2.0 * x
+
+    def get_config(self):
+        return {}
+
+
+def test_the_critic_sees_real_and_generated_images_augmented_in_the_losses_of_both():
+    augment = Turned()
+    options = {**IMAGES, "architecture": "mlp", "loss": "wasserstein"}
+    model = gm.GAN(SHAPE, critic=mean_pixel(), augment=augment, **options)
+    x = toys.images(16)
+    on_real = 3 - 2 * (2 * x.mean() / (LEVELS - 1) - 1)
+    on_fake = 3 - 2 * float(tf.reduce_mean(model.generator(model.latents(Streams(SEED, 0, 16)), training=True)))
+    (critic, metrics), (generator, _) = losses(model, x)
+    assert float(metrics["real"]) == pytest.approx(on_real, rel=1e-4)
+    assert float(metrics["fake"]) == pytest.approx(on_fake, rel=1e-4)
+    assert float(critic) == pytest.approx(on_fake - on_real, rel=1e-4)
+    assert float(generator) == pytest.approx(-on_fake, rel=1e-4)
+    real, fake, _ = augment.drawn
+    assert len({*real, *fake}) == 32
 
 
 def test_real_valued_images_have_no_bounds():

@@ -1,5 +1,7 @@
 """Activations computed again: the same numbers. How much memory it saves is measured by benchmarks/memory.py."""
 
+import collections
+
 import keras
 import numpy as np
 import pytest
@@ -18,10 +20,15 @@ def glow(recompute):
     return gm.Glow(**DIGITS, steps=2, width=8, transform="affine", recompute=recompute)
 
 
-@pytest.mark.parametrize("make", [ddpm, glow])
-def test_training_is_the_same(make, tmp_path):
+@pytest.mark.parametrize(("make", "part", "blocks"), [(ddpm, keras.layers.Add, 5), (glow, gm.flows.Coupling, 2)])
+def test_the_gradient_computes_blocks_again_and_training_is_the_same(make, part, blocks, monkeypatch, tmp_path):
     data = gm.load_data("digits")[0]
-    weights = []
+    weights, calls, call = [], [], part.call
+
+    def counted(self, *args, **kwargs):
+        calls[-1][self.name] += 1
+        return call(self, *args, **kwargs)
+
     for recompute in (False, True):
         keras.utils.set_random_seed(0)
         model = make(recompute)
@@ -31,8 +38,12 @@ def test_training_is_the_same(make, tmp_path):
         for i, v in enumerate(variables):  # zeros hide mistakes
             v.assign(keras.random.normal(v.shape, stddev=0.05, seed=i))
         model.compile(keras.optimizers.SGD(0.01), clipnorm=1.0)
-        model.fit(data, batch_size=16, steps=3, verbose=0)
+        calls.append(collections.Counter())
+        with monkeypatch.context() as patched:
+            patched.setattr(part, "call", counted)
+            model.fit(data, batch_size=16, steps=3, verbose=0)  # is traced once
         weights.append([keras.ops.convert_to_numpy(v) for v in variables])
+    assert {*calls[0].values()} == {1} and [*calls[1].values()].count(2) == blocks
     assert [w.shape for w in weights[0]] == [w.shape for w in weights[1]]
     for kept, again in zip(*weights):
         np.testing.assert_allclose(again, kept, atol=1e-5)
