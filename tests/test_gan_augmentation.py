@@ -275,8 +275,8 @@ def test_each_example_needs_a_stream(num):
         DiffAugment()(tf.zeros([3, 4, 4, 1]), streams(num))
 
 
-class Own:
-    """A user's augmentation that Keras can save."""
+class Saved:
+    """A user's augmentation that Keras can save, but not load."""
 
     def __call__(self, x, streams):
         return x
@@ -285,12 +285,20 @@ class Own:
         return {}
 
 
+class Own(Saved):
+    """One that it can."""
+
+    @classmethod
+    def from_config(cls, config):
+        return cls()
+
+
 def test_get():
     assert get(None) is None
     assert get("color,cutout") == DiffAugment("color,cutout")
     for augment in (DiffAugment("cutout"), Own()):
         assert get(augment) is augment
-    for refused in (0, True, [], lambda x, streams: x, DiffAugment):
+    for refused in (0, True, [], lambda x, streams: x, DiffAugment, Saved()):
         with pytest.raises(ValueError, match=r"`augment` must be None, a policy such as .* got"):
             get(refused)
     with pytest.raises(ValueError, match="some of color"):

@@ -324,6 +324,7 @@ def test_the_critic_sees_images_from_minus_one_to_one_or_the_numbers_as_they_are
     assert float(metrics["real"]) == pytest.approx(expected, rel=1e-4)
 
 
+@keras.saving.register_keras_serializable(package="tests")
 class Turned:
     """An augmentation to 3 - 2x, which keeps a number that it draws for every example."""
 
@@ -336,6 +337,10 @@ class Turned:
 
     def get_config(self):
         return {}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls()
 
 
 def test_the_critic_sees_real_and_generated_images_augmented_in_the_losses_of_both():
@@ -446,31 +451,10 @@ def test_the_generator_that_samples_is_the_average():
         np.testing.assert_array_equal(one, now.numpy())
 
 
-@keras.saving.register_keras_serializable(package="tests")
-class Negative:
-    def __call__(self, x, streams):
-        return -x
-
-    def get_config(self):
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls()
-
-
-def test_an_augmentation_of_ones_own_is_of_all_that_the_critic_sees(tmp_path):
-    options = {"architecture": "mlp", "normalization": None, **IMAGES}
-    model = gm.GAN(SHAPE, loss="wasserstein", augment=Negative(), **options)
-    x = toys.images(16)
-    on_real = model.critic(1.0 - x / 8.0)[:, 0].numpy().mean()
-    on_fake = model.critic(-model.generator(model.latents(Streams(SEED, 0, 16))))[:, 0].numpy().mean()
-    assert abs(model.critic(x / 8.0 - 1.0)[:, 0].numpy().mean() - on_real) > 1e-3
-    (critic, _), (generator, _) = losses(model, x)
-    assert float(critic) == pytest.approx(on_fake - on_real, abs=1e-5)
-    assert float(generator) == pytest.approx(-on_fake, abs=1e-5)
+def test_an_augmentation_of_ones_own_is_saved(tmp_path):
+    model = gm.GAN(SHAPE, architecture="mlp", augment=Turned(), **IMAGES)
     model.save(tmp_path / "model.keras")
-    assert isinstance(gm.load_model(tmp_path / "model.keras").augment, Negative)
+    assert isinstance(gm.load_model(tmp_path / "model.keras").augment, Turned)
 
 
 # ------------------------------------------------------------------------------------------- settings

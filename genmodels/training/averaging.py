@@ -33,7 +33,7 @@ class WeightAverage(keras.layers.Layer):
         for held, variable in zip(self.held, self._averaged):
             held.assign(variable.value)
         self.built = True
-        self._swap = tf.function(self._swap_all)
+        self._traced = None
 
     def wake(self):
         """Puts the raw weights into the model: training follows."""
@@ -58,6 +58,12 @@ class WeightAverage(keras.layers.Layer):
             value = variable.value
             held.assign_add(tf.cast(rate, value.dtype) * (value - held.value))
         self.updates.assign_add(1)
+
+    def _swap(self):
+        if self._traced is None:
+            # By hand: of many models in a process TensorFlow would warn that one function is traced too often.
+            self._traced = tf.function(self._swap_all).get_concrete_function()
+        self._traced()
 
     def _swap_all(self):
         for held, variable in zip(self.held, self._averaged):
