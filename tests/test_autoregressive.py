@@ -364,7 +364,7 @@ def test_a_coarse_map_of_labels_is_refused():
     image, label = keras.Input((4, 4, 1)), keras.Input((2,))
     coarse = CausalConv2D(8, above=1, left=1, right=1, stride=2)(Shift("down")(image))
     where = keras.layers.Reshape((2, 2, 8))(keras.layers.Dense(32)(label))
-    x = gm.layers.SpaceFromDepth()(keras.layers.Add(name="mine")([coarse, where]))
+    x = gm.layers.SpaceFromDepth((4, 4))(keras.layers.Add(name="mine")([coarse, where]))
     with pytest.raises(ValueError, match="'mine' reads a map"):
         gm.AutoregressiveModel((4, 4, 1), keras.Model([image, label], CausalConv2D(4)(x)), levels=4, num_classes=2)
 

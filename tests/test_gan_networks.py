@@ -406,7 +406,7 @@ def test_the_residual_critic_sums_over_pixels():
     critic = networks.critic("residual", (32, 32, 3), width=2)
     (pool,) = kinds(critic, layers.GlobalAveragePooling2D)
     x = values(5, 32, 32, 3)
-    maps = keras.Model(critic.inputs, pool.input)(x).numpy()
+    maps = keras.Model(critic.input, pool.input)(x).numpy()
     assert maps.shape[1:3] == (4, 4)
     last = critic.layers[-1]
     np.testing.assert_allclose(critic(x), last(maps.sum((1, 2))), rtol=1e-4, atol=1e-6)

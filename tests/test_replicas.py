@@ -25,7 +25,7 @@ def compared():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("family", ["vae", "pixelcnn", "realnvp", "wgan-gp", "ddpm"])
+@pytest.mark.parametrize("family", ["vae", "pixelcnn", "realnvp", "wgan-gp", "ddpm", "float16", "xla"])
 def test_two_devices_end_with_the_weights_of_one(compared, family):
     assert compared[family]["moved"] > 1e-3
     assert compared[family]["difference"] < 1e-6

@@ -21,6 +21,8 @@ FAMILIES = {
     "realnvp": lambda: gm.RealNVP(**DIGITS, layers=1, width=8),
     "wgan-gp": lambda: gm.WGANGP((2,), levels=None, critic_updates=2),
     "ddpm": lambda: gm.DDPM(**DIGITS, denoiser=toys.denoiser((8, 8, 1))),
+    "float16": lambda: gm.VAE(**DIGITS, latent_dim=4, architecture="mlp", dtype="mixed_float16"),
+    "xla": lambda: gm.RealNVP(**DIGITS, layers=1, width=8),
 }
 
 
@@ -85,8 +87,9 @@ def main():
     found, both = {}, tf.distribute.MirroredStrategy(TWO)  # a second strategy would take the first one's collectives
     for name, make in FAMILIES.items():
         data = points if name == "wgan-gp" else digits
-        one = trained(make, data, tf.distribute.get_strategy(), accumulate=2)
-        two = trained(make, data, both)
+        options = {"jit_compile": True} if name == "xla" else {}
+        one = trained(make, data, tf.distribute.get_strategy(), accumulate=2, **options)
+        two = trained(make, data, both, **options)
         found[name] = {
             "moved": max(float(np.abs(a - b).max()) for a, b in zip(one[0], one[1])),
             "difference": max(float(np.abs(a - b).max()) for a, b in zip(one[1], two[1])),
