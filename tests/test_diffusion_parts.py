@@ -1,5 +1,6 @@
 """Schedules, predictions, weightings and the terms of the variational bound against what is known of them."""
 
+import itertools
 import math
 
 import keras
@@ -114,12 +115,12 @@ EQUAL = {
 }
 
 
-@pytest.mark.parametrize("spacing", schedules.SPACINGS)
-@pytest.mark.parametrize("name", SCHEDULES)
+GRIDS = set(itertools.product(SCHEDULES, schedules.SPACINGS)) - {("straight", "karras"), ("zero-snr", "karras")}
+
+
+@pytest.mark.parametrize("name, spacing", sorted(GRIDS))  # the others are refused
 def test_steps_are_equal_in_what_the_spacing_says(name, spacing):
     schedule = SCHEDULES[name]
-    if spacing == "karras" and name in ("straight", "zero-snr"):
-        pytest.skip("refused")
     times, alphas, sigmas = (values[:-1] for values in schedule.grid(7, spacing))
     np.testing.assert_allclose(schedule.values(times), [alphas, sigmas], rtol=1e-6, atol=1e-9)
     steps = np.diff(EQUAL[spacing](times, alphas, sigmas))

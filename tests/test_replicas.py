@@ -32,6 +32,10 @@ def test_two_devices_end_with_the_weights_of_one(compared, family):
     assert compared[family]["loss"] < 1e-5
 
 
+def test_xla_on_two_devices_refuses_a_state_that_they_share(compared):
+    assert "jit_compile on 2 replicas" in compared["refused"] and "initialized is one" in compared["refused"]
+
+
 def test_a_run_begun_on_two_devices_is_continued_on_one(compared):
     assert compared["continued"] < 1e-6
 

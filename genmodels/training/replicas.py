@@ -45,6 +45,22 @@ class Replicas:
         self.size = batch_size // self.parts  # examples of a part
         self.chief = is_chief(strategy)
 
+    def check_compilable(self, objectives, outside):
+        """Refuses XLA on several replicas for networks with a state of their own: how it is shared cannot be compiled.
+
+        Args:
+            objectives: whose networks.
+            outside: variables that the update does not change.
+        """
+        outside = {id(v) for v in outside}
+        states = [v for objective in objectives for v in objective.network.non_trainable_variables]
+        states = [v.path for v in states if id(v) not in outside]
+        if self.count > 1 and states:
+            raise ValueError(
+                f"jit_compile on {self.count} replicas takes networks without a state of their own, as batch norm, "
+                f"ActNorm and dropout have; {states[0]} is one. Leave jit_compile out."
+            )
+
     def run(self, update, batch, seed):
         """Loss and metrics of an update that every replica makes; inside the graph."""
         found = self.strategy.run(update, args=(batch, seed))
@@ -88,7 +104,9 @@ class Replicas:
         number = self.parts // self.count
 
         def cut(t):
-            return tf.reshape(t, [self.parts, self.size, *t.shape[1:]])[first : first + number]
+            shape = [self.size, *t.shape[1:]]
+            # Of a size that is known although `first` is not, to XLA.
+            return tf.slice(tf.reshape(t, [self.parts, *shape]), [first, *[0] * len(shape)], [number, *shape])
 
         return Batch(*(None if t is None else cut(t) for t in batch))
 

@@ -53,6 +53,8 @@ class Trainer:
         self.batch_size, self.seed_number, self.seed = batch_size, seed, make_seed(seed)
         self.callbacks, self.run_dir, self.resume = list(callbacks), run_dir, resume
         self.verbose, self.save_every = verbose, save_every
+        if settings["jit_compile"]:
+            replicas.check_compilable(self.objectives, () if model.average is None else model.average.variables)
         self.batches_per_step = sum(objective.updates for objective in self.objectives)
         # A player's update, XLA-compiled where asked for; the loop around it stays a plain graph.
         self._updates = [
