@@ -29,7 +29,7 @@ lint: $(VENV)/.installed
 	$(PY) -m ruff check .
 
 $(VENV)/.installed: requirements.txt setup.py
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'genmodels needs Python 3.11 or newer')"
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'genmodels needs Python 3.11, 3.12 or 3.13')"
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e . \

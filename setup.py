@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["genmodels", "genmodels.*"]),
     entry_points={"console_scripts": ["genmodels = genmodels.cli.main:main"]},
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",

@@ -104,7 +104,7 @@ class GenerativeModel(keras.Model):
         raise TypeError(f"{type(self).__name__} must define `generate(streams, labels)`.")
 
     def default_optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
-        """The paper's optimizer of each objective; Adam with its own defaults where a family says nothing."""
+        """The optimizer of each objective: the paper's where a class says so, else Adam with its own defaults."""
         return {objective.name: keras.optimizers.Adam() for objective in self.objectives()}
 
     def feature_network(self, *, label: int | None = None, **options) -> keras.Model:
@@ -139,8 +139,8 @@ class GenerativeModel(keras.Model):
         """Sets how the model is trained.
 
         Args:
-            optimizer: a Keras optimizer or its name, or a dict of them by objective name; None for the paper's.
-                One optimizer given to a game of several players is copied for each.
+            optimizer: a Keras optimizer or its name, or a dict of them by objective name; None for the model's own
+                (`default_optimizers`). One optimizer given to a game of several players is copied for each.
             ema: decay of the average of all float variables, such as 0.999, warmed up as
                 `min(ema, (1 + t) / (10 + t))`; None for no average.
             clipnorm: largest global norm of an objective's gradients, or None.

@@ -190,6 +190,26 @@ def pairs(first, second):
     return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
 
 
+def stretched(images, levels):
+    """Pictures that can be shown, and their levels: real-valued ones from their own lowest number to their highest.
+
+    Args:
+        images: `[…]`, in data units.
+        levels: number of levels of a pixel, or None for real-valued ones; with a number nothing changes.
+
+    Example:
+        >>> import numpy as np
+        >>> from genmodels.images import stretched
+        >>> stretched(np.array([-1.0, 3.0]), None)
+        (array([  0., 255.]), 256)
+    """
+    if levels is not None:
+        return images, levels
+    images = np.asarray(images)
+    low, high = images.min(), images.max()
+    return (images - low) / max(high - low, 1e-12) * 255.0, 256
+
+
 def _pixels(images, levels):
     """Data units to 0 … 255."""
     if not isinstance(levels, numbers.Integral) or isinstance(levels, bool) or levels < 2:

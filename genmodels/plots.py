@@ -250,11 +250,9 @@ def save_samples(path, samples, *, levels, columns=None):
     samples = np.asarray(samples)
     if samples.ndim == 2 and samples.shape[1] >= 2:
         return save_points(path, samples[:, :2])
-    if levels is None and samples.ndim == 4:
-        low, high = samples.min(), samples.max()
-        samples, levels = (samples - low) / max(high - low, 1e-12) * 255.0, 256
     if samples.ndim != 4:
         raise ValueError(f"`samples` must be images [N, H, W, C] or points [N, 2 or more]; got {samples.shape}.")
+    samples, levels = images.stretched(samples, levels)
     return images.save_grid(path, samples, levels=levels, columns=columns)
 
 

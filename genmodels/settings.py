@@ -1,7 +1,9 @@
 """Constructor arguments: checked, recorded, and turned into what a file can hold and back."""
 
+import ast
 import inspect
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +35,22 @@ def constructor_arguments(cls) -> dict[str, Any]:
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
     return arguments
+
+
+def fixed_arguments(cls) -> set[str]:
+    """Arguments of its bases that a class sets itself, and so does not hand on: as the code of its constructor says."""
+    fixed = set()
+    for base in cls.__mro__[:-1]:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base.__init__)))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func) == "super().__init__":
+                fixed |= {keyword.arg for keyword in call.keywords if keyword.arg is not None} - set(parameters)
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return fixed
 
 
 def serialized(value: Any):

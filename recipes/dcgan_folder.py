@@ -25,7 +25,7 @@ def main(
     steps: int = 10_000,
     batch_size: int = 64,
     ema: float = typer.Option(0.999, help="Decay of the average of the weights, which samples."),
-    precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
+    precision: str = typer.Option("auto", help=cli.PRECISION),
     seed: int = 0,
 ):
     """Trains, and leaves samples, the training images nearest to them, and walks."""
@@ -33,6 +33,7 @@ def main(
     train, _ = gm.load_data(data, size=size, channels=channels)
     if conditional and train.num_classes is None:
         raise ValueError(f"--conditional needs classes, folders inside {data}; there are none.")
+    precision = cli.precision(precision, run, train.event_shape)
     model = gm.DCGAN(
         train.event_shape, levels=train.levels, num_classes=train.num_classes if conditional else None, width=width,
         augment=augment or None, dtype=precision,

@@ -27,7 +27,7 @@ def main(
     width: int = typer.Option(32, help="Channels of the U-Net at the full size; two and four times as many below."),
     learning_rate: float = typer.Option(1e-3, help="Falls to 0 along a cosine, after 500 steps of rise."),
     ema: float = typer.Option(0.999, help="Decay of the average of the weights, which samples."),
-    precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
+    precision: str = typer.Option("auto", help=cli.PRECISION),
     guidance: float = typer.Option(2.0, help="Of the guided samples."),
     num_times: int = typer.Option(10, help="Terms of the variational bound, of a thousand, for each test image."),
     seed: int = 0,
@@ -35,6 +35,7 @@ def main(
     """Trains, draws samples by solver and number of evaluations, and measures the variational bound."""
     keras.utils.set_random_seed(seed)
     train, test = gm.load_data(data)
+    precision = cli.precision(precision, run, train.event_shape)
     denoiser = gm.diffusion.unet(
         train.event_shape, width=width, multipliers=(1, 2, 4), num_classes=train.num_classes, dtype=precision
     )

@@ -30,13 +30,14 @@ def main(
     learning_rate: float = typer.Option(1e-3, help="At the start; it falls to 0 along a cosine."),
     clipnorm: float = typer.Option(100.0, help="Largest gradient; the first ones are long, and Adam remembers."),
     ema: float = 0.999,
-    precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
+    precision: str = typer.Option("auto", help=cli.PRECISION),
     seed: int = 0,
 ):
     """Trains on 50 000 pictures, validates on 10 000, and prints the likelihood of the 10 000 test pictures."""
     started = time.monotonic()
     keras.utils.set_random_seed(seed)
     train, valid, test = gm.load_data("binarized_mnist", path=data, validation=True)
+    precision = cli.precision(precision, run, train.event_shape)
     model = gm.GatedPixelCNN(
         train.event_shape, levels=train.levels, filters=filters, blocks=blocks, kernel_size=kernel_size,
         dropout=dropout, dtype=precision,

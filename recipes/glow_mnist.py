@@ -31,7 +31,7 @@ def main(
     warmup: int = typer.Option(300, help="Updates over which the learning rate rises from 0."),
     clipnorm: float = typer.Option(200.0, help="Largest gradient."),
     ema: float = 0.999,
-    precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
+    precision: str = typer.Option("auto", help=cli.PRECISION),
     num_samples: int = typer.Option(1, help="Draws of the dequantization noise an example in the bound at the end."),
     seed: int = 0,
 ):
@@ -40,6 +40,7 @@ def main(
     keras.utils.set_random_seed(seed)
     train, valid, test = gm.load_data(data, validation=True)
     # With the logit the black and the white of MNIST start as broad as its grays; without, training is far slower.
+    precision = cli.precision(precision, run, train.event_shape)
     model = gm.Glow(
         train.event_shape, levels=train.levels, steps=steps, width=width, transform=transform, logit=1e-6,
         dequantization=dequantization, dtype=precision,

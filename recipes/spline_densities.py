@@ -3,7 +3,8 @@
     python recipes/spline_densities.py --run runs/spline-densities
     python recipes/spline_densities.py --run runs/two-moons --densities two_moons
 
-No model's negative log-likelihood lies below the entropy; the excess is the divergence KL(data ‖ model).
+No model's negative log-likelihood lies below the entropy, but for the error of a mean over a finite set; the excess is
+the divergence KL(data ‖ model).
 """
 
 import json

@@ -27,7 +27,7 @@ def main(
     learning_rate: float = typer.Option(1e-3, help="At the start; it falls to 0 along a cosine."),
     clipnorm: float = typer.Option(100.0, help="Largest gradient; the first ones are long, and Adam remembers."),
     ema: float = 0.999,
-    precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
+    precision: str = typer.Option("auto", help=cli.PRECISION),
     num_samples: int = typer.Option(500, help="Draws of z an example in the bound at the end."),
     seed: int = 0,
 ):
@@ -35,6 +35,7 @@ def main(
     started = time.monotonic()
     keras.utils.set_random_seed(seed)
     train, valid, test = gm.load_data("binarized_mnist", path=data, validation=True)
+    precision = cli.precision(precision, run, train.event_shape)
     model = gm.VAE(
         train.event_shape, levels=train.levels, latent_dim=latent_dim, dropout=dropout, dtype=precision
     )

@@ -21,13 +21,14 @@ def main(
     epochs: int = typer.Option(30, help="Passes over the data, each of its images seen by one player."),
     batch_size: int = 64,
     ema: float = typer.Option(0.999, help="Decay of the average of the weights, which samples."),
-    precision: str = typer.Option("mixed_bfloat16", help="Keras dtype policy; float32 on CPUs without AMX."),
+    precision: str = typer.Option("auto", help=cli.PRECISION),
     num: int = typer.Option(1000, help="Samples to compare with the data."),
     seed: int = 0,
 ):
     """Trains with the paper's settings; leaves samples, the training images nearest to them, and walks."""
     keras.utils.set_random_seed(seed)
     train, test = gm.load_data(data)
+    precision = cli.precision(precision, run, train.event_shape)
     model = gm.WGANGP(train.event_shape, levels=train.levels, dtype=precision)
     model.compile(ema=ema)
     model.fit(train, batch_size=batch_size, epochs=epochs, run_dir=run, seed=seed)

@@ -109,12 +109,18 @@ def test_quality_of_samples(runs, tmp_path, monkeypatch):
     done(*arguments, "--features", "pixels", "--num-quality", 100)
     figures = json.loads(out.read_text())
     assert figures["num_fake"] == 100 and figures["frechet"] > figures["floor_frechet"] > 0
-    assert figures["features"] == "pixel-pca-64" and figures["split"] == "test"
+    assert figures["features"] == "pixel-pca-49" and figures["split"] == "test"
     assert "| WGANGP | wgan-gp | digits |" in out.with_suffix(".md").read_text()
     assert "pixels, classifier" in refused(*arguments, "--features", "pixel")
     assert ".json" in refused("evaluate", runs / "wgan-gp", "--out", tmp_path / "quality.txt")
-    only = json.loads(done(*arguments, "--metrics", "memorisation") and out.read_text())
-    assert set(only) == {"model", "run", "data", "copies", "distance_ratio"}
+    done(*arguments, "--metrics", "memorisation", "--num", 9)
+    both = json.loads(out.read_text())
+    assert both["copies"] != figures["copies"] or both["distance_ratio"] != figures["distance_ratio"]
+    assert {**both, **{name: figures[name] for name in ("copies", "distance_ratio")}} == figures
+    said = done(*arguments, "--metrics", "memorisation", "--sampling", "truncation=0.5")
+    only = json.loads(out.read_text())
+    assert set(only) == {"model", "run", "data", "training_steps", "sampling", "copies", "distance_ratio"}
+    assert "it is now" in said and json.loads((tmp_path / "quality-1.json").read_text()) == both
     assert "memorisation" in refused(*arguments, "--metrics", "copies")
 
 
@@ -141,7 +147,7 @@ def test_what_a_family_lacks_is_said(runs, tmp_path):
     assert not (tmp_path / "run").exists()
     assert "elbo" in refused("evaluate", runs / "nice", "--score", "elbo")
     assert "no likelihood" in refused("evaluate", runs / "wgan-gp", "--score", "elbo")
-    assert "saved_model" in refused("export", runs / "gated-pixelcnn")
+    assert "--format saved-model" in refused("export", runs / "gated-pixelcnn")
 
 
 def test_runs_are_compared(runs, tmp_path):
@@ -155,6 +161,35 @@ def test_runs_are_compared(runs, tmp_path):
     assert table in out and all(path in out.splitlines() for path in written)
     assert [row["model"] for row in rows] == [catalogue.model_class(name).__name__ for name in FAMILIES]
     assert all(f"| {name} |" in table for name in FAMILIES)
+
+
+def test_what_is_no_finished_run_is_left_out_of_the_comparison(runs, tmp_path):
+    (tmp_path / "no-run").mkdir()
+    arguments = ("--num", 4, "--out", tmp_path / "report.html")
+    code, out, err = command("compare", tmp_path / "no-run", runs / "vae", *arguments)
+    assert code == 0 and "no-run is none. It is left out." in err and "| VAE |" in out
+    assert "no-run is none" in refused("compare", tmp_path / "no-run", *arguments)
+
+
+def test_rates_and_lengths_of_gradients(tmp_path):
+    small = ("wgan-gp", "digits", "--set", "architecture=mlp", "--set", "width=8", *STEPS)
+    done("train", *small, "--run", tmp_path / "run", "--learning-rate", 0.002, "--clipnorm", 3)
+    model = gm.load_model(tmp_path / "run")
+    assert all(abs(float(optimizer.learning_rate) - 0.002) < 1e-8 for optimizer in model.optimizers.values())
+    assert model.get_compile_config()["clipnorm"] == 3
+    assert float(model.optimizers["critic"].beta_2) == pytest.approx(0.9)  # the rest is the paper's
+    assert "negative" in refused("train", *small, "--run", tmp_path / "other", "--learning-rate", -1)
+    said = refused("train", *small, "--run", tmp_path / "other", "--learning-rate", 1e30)
+    assert "not finite" in said and "clipnorm" in said
+
+
+def test_real_valued_pictures_are_shown(tmp_path):
+    np.savez(tmp_path / "real.npz", x=np.random.default_rng(0).normal(size=(60, 8, 8, 1)))
+    run, small = tmp_path / "run", ("--set", "architecture=mlp", "--set", "latent_dim=2", *STEPS)
+    done("train", "vae", tmp_path / "real.npz", "--run", run, *small)
+    for file in ("sample.png", "reconstruct.png", "interpolate.png", "interpolate.gif"):
+        done(file.split(".")[0], run, "--out", tmp_path / file)
+        assert Image.open(tmp_path / file).size[0] > 100
 
 
 def test_networks_are_taken_away(runs, tmp_path):
@@ -313,6 +348,7 @@ def test_a_run_on_data_binarized_anew_is_measured(tmp_path):
     done("train", "vae", "digits", "--run", tmp_path / "run", *small)
     done("evaluate", tmp_path / "run", "--examples", 20, "--num", 4, "--out", tmp_path / "new" / "figures.json")
     assert "copies" not in json.loads((tmp_path / "new" / "figures.json").read_text())
+    done("reconstruct", tmp_path / "run", "--num", 4, "--out", tmp_path / "r.png")  # of pictures drawn once
 
 
 def test_every_command_has_help():
@@ -321,7 +357,9 @@ def test_every_command_has_help():
     assert "wgan-gp" in done("models") and "Gulrajani" in done("models")
     settings = [line.split() for line in done("models", "realnvp").splitlines()]
     assert ["width", "128"] in settings and ["temperature", "1.0"] in settings and ["levels", "256"] not in settings
-    assert "built in" in done("data")
+    fixed = done("models", "ddpm") + done("models", "ncsn")
+    assert not any(line.split()[0] == "prediction" for line in fixed.splitlines() if line.strip())
+    assert "noise_levels" in fixed and "built in" in done("data")
 
 
 def test_every_model_has_a_name_of_its_own():

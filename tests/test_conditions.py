@@ -205,7 +205,7 @@ def test_a_run_is_resumed_exactly(tmp_path):
     for one, other in zip(*finals, strict=True):
         np.testing.assert_array_equal(one, other)
     assert json.loads((tmp_path / "parts" / "metrics.json").read_text())["step"] == 7
-    with pytest.raises(ValueError, match=r"other data.*data\.fingerprint"):
+    with pytest.raises(ValueError, match=r"other data.*fingerprint differs"):
         compiled(ema=0.9).fit(X, C[::-1], batch_size=10, steps=9, run_dir=tmp_path / "parts", verbose=0)
 
 

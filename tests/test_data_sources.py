@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from genmodels.data import data_names, load_data
+from genmodels.data import data_names, load_data, load_test, place
 from genmodels.data.splits import stratified_order
 
 
@@ -85,6 +85,35 @@ def test_binarized_mnist_keeps_its_official_splits(tmp_path, monkeypatch):
     assert parts[0].levels == 2 and parts[0].labels is None
     monkeypatch.setenv("GENMODELS_DATA", str(tmp_path))
     assert [len(part) for part in load_data("binarized_mnist")] == [50, 12]
+
+
+def test_all_of_a_source_is_test_data_unless_it_has_a_test_split_of_its_own(tmp_path):
+    np.savez(tmp_path / "whole.npz", x=np.arange(40.0).reshape(20, 2), y=np.arange(20))
+    np.savez(tmp_path / "split.npz", x_train=np.zeros([20, 2]), x_test=np.ones([5, 2]))
+    whole = load_test(tmp_path / "whole.npz")
+    order = np.argsort(whole.labels)
+    np.testing.assert_array_equal(whole.labels[order], np.arange(20))
+    np.testing.assert_array_equal(whole.examples[order], np.arange(40.0).reshape(20, 2))
+    assert load_test(tmp_path / "split.npz").examples.tolist() == np.ones([5, 2]).tolist()
+    assert load_test("digits").fingerprint() == load_data("digits")[1].fingerprint()
+
+
+def test_binarized_mnist_reads_the_files_as_they_were_published(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    bits = {split: rng.integers(0, 2, (n, 784)) for split, n in (("train", 5), ("valid", 3), ("test", 2))}
+    for split, rows in bits.items():
+        np.savetxt(tmp_path / f"binarized_mnist_{split}.amat", rows, fmt="%d")
+    monkeypatch.setenv("GENMODELS_DATA", str(tmp_path))
+    assert place("binarized_mnist") == str(tmp_path)
+    parts = load_data("binarized_mnist", validation=True)
+    for part, split in zip(parts, ("train", "valid", "test"), strict=True):
+        np.testing.assert_array_equal(part.examples.reshape(-1, 784), bits[split])
+    (tmp_path / "binarized_mnist_test.amat").write_text("0 1 0.5\n")
+    with pytest.raises(ValueError, match="784 digits"):
+        load_data("binarized_mnist")
+    (tmp_path / "binarized_mnist_test.amat").unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*test\.amat"):
+        load_data("binarized_mnist")
 
 
 def test_binarized_mnist_says_what_it_needs(tmp_path, monkeypatch):

@@ -282,6 +282,15 @@ def test_training_times_are_discrete_where_asked():
     assert np.all(np.diff(np.sort(t)) < 2e-3) and t.min() >= 1e-3 and t.max() <= 1
 
 
+def test_no_place_in_a_batch_has_times_of_its_own():
+    """Else an evaluation, whose order never changes, would show some examples little noise, whatever the seed."""
+    model = gm.Diffusion((2,), levels=None, width=8)
+    times = np.array([model._training_times(toys.streams(2, seed))[0].numpy() for seed in range(200)])
+    for place in times.T:
+        assert place.min() < 0.1 and place.max() > 0.9
+    assert abs(np.abs(times[:, 0] - times[:, 1]) - 0.5).max() < 0.01  # spread evenly
+
+
 def test_labels_are_hidden_at_the_rate():
     model = gm.DDPM((2,), levels=None, num_classes=3, width=8, label_dropout=0.3)
     zeros = tf.zeros([4000], tf.int32)
@@ -468,6 +477,10 @@ def test_a_classifier_adds_its_gradient_to_the_score():
     guided = model.denoiser_for(tf.constant([0, 0, 0]), tf.constant(1.0), classifier)(noisy, alpha, sigma)[0]
     alone = m + alpha * s**2 / (alpha**2 * s**2 + sigma**2) * (noisy - alpha * m)
     np.testing.assert_allclose(guided, alone, atol=1e-3)
+    # A level off the schedule, as churn and Runge-Kutta steps ask: the classifier sees x at the level beside it.
+    grown = 1.5 * noisy, 1.5 * alpha, 1.5 * sigma
+    off = model.denoiser_for(tf.constant([0, 0, 0]), tf.constant(1.0), classifier)(*grown)[0]
+    np.testing.assert_allclose(off, alone, atol=1e-3)
     samples = model.sample(500, labels=0, classifier=classifier, steps=50, solver="ddim").numpy()
     assert samples.mean() == pytest.approx(m, abs=0.1) and samples.std() == pytest.approx(s, abs=0.1)
 
@@ -482,6 +495,17 @@ def test_sdedit_keeps_more_of_the_image_with_less_noise():
     assert moved[0] < 0.2 and moved[0] < moved[1] < moved[2]
     far = diffusion.sdedit(model, np.full([2000, 2], 2.0, np.float32), strength=1.0).numpy()
     np.testing.assert_allclose(far.mean(0), MEAN, atol=0.1)
+
+
+def test_editing_draws_noise_that_no_sample_was_made_of():
+    """The same seed's latents would lead a sample back to itself from pure noise."""
+    model = gaussian("cosine")
+    samples = model.sample(200, seed=0, solver="ddim", steps=20).numpy()
+    again = diffusion.sdedit(model, samples, strength=1.0, solver="ddim", steps=20).numpy()
+    correlation = np.corrcoef(samples[:, 0], again[:, 0])[0, 1]
+    assert abs(correlation) < 0.3
+    noise = diffusion.noised(model, np.zeros([200, 2], np.float32), 0.5).numpy()
+    assert abs(np.corrcoef(noise[:, 0], model.prior(200, 0)[:, 0])[0, 1]) < 0.3
 
 
 def test_edited_integers_are_in_the_datas_units():
@@ -503,7 +527,7 @@ def test_inpainting_draws_from_the_conditional(resamples):
     np.testing.assert_array_equal(y[:, 0], 2.0)
     gain = COVARIANCE[0, 1] / COVARIANCE[0, 0]
     error = abs(y[:, 1].mean() - (MEAN[1] + gain * (2.0 - MEAN[0])))
-    assert error < 0.1 if resamples > 1 else error > 0.1
+    assert error < 0.15 if resamples > 1 else error > 0.2  # 0.097 to 0.103 and 0.29 to 0.33 with five seeds
 
 
 SHIFTS = np.array([[1.0, 0.0], [0.0, 2.0]])  # of the estimate, by label
@@ -562,6 +586,8 @@ def test_a_partial_of_the_ancestral_solver_takes_the_learned_variances_too():
     model = gm.ImprovedDDPM((2,), levels=None, width=8, timesteps=8)
     whole = model.sample(5, solver="ancestral", steps=4)
     part = model.sample(5, solver=functools.partial(solvers.ancestral), steps=4)
+    large = model.sample(5, solver=functools.partial(solvers.ancestral, variance="large"), steps=4)
+    assert (large != part).numpy().any()  # what a partial says holds
     np.testing.assert_array_equal(whole, part)
 
 

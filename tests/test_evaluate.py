@@ -9,6 +9,7 @@ from PIL import Image
 
 import genmodels as gm
 from genmodels.evaluation import markdown, recorded
+from genmodels.evaluation.tables import merged
 from genmodels.training import source
 
 COST = {"parameters", "seconds_per_sample", "samples", "memory_mib"}
@@ -34,7 +35,8 @@ def run(tmp_path_factory, digits):
 def test_a_run_says_all_that_it_allows(run, digits):
     figures = gm.evaluate(run, examples=40, num=8)
     training = {"training_steps", "training_seconds", "training_memory_mib"}
-    assert set(figures) == NAMES | COST | LIKELIHOOD | MEMORISATION | training | {"num_samples"}
+    assert set(figures) == NAMES | COST | LIKELIHOOD | MEMORISATION | training | {"num_samples", "sampling"}
+    assert figures["sampling"] == "temperature=1.0"
     assert figures["training_steps"] == 2 and figures["training_seconds"] > 0
     assert 100 < figures["training_memory_mib"] <= figures["memory_mib"] < 1e6
     assert all(value is None or isinstance(value, int | float | str) for value in figures.values())
@@ -50,18 +52,19 @@ def test_a_run_says_all_that_it_allows(run, digits):
 
 
 def test_only_the_metrics_that_are_asked_for(run, digits):
-    assert set(gm.evaluate(run, metrics=["memorisation"], num=8)) == NAMES | MEMORISATION
+    always = NAMES | {"training_steps", "sampling"}
+    assert set(gm.evaluate(run, metrics=["memorisation"], num=8)) == always | MEMORISATION
     assert set(gm.evaluate(run, digits[1], metrics="cost", num=8)) >= NAMES | COST
     alone = gm.evaluate(gm.load_model(run), digits[1], examples=20, num=8)  # without training data
-    assert set(alone) == NAMES | COST | LIKELIHOOD | {"num_samples"}
+    assert set(alone) == NAMES | COST | LIKELIHOOD | {"num_samples", "sampling"}
     quality = gm.evaluate(run, metrics=["quality"], num_quality=100)
-    assert quality["features"] == "pixel-pca-64" and quality["num_fake"] == 100 and quality["floor_of"] == "reference"
+    assert quality["features"] == "pixel-pca-49" and quality["num_fake"] == 100 and quality["floor_of"] == "reference"
 
 
 def test_what_cannot_be_measured_is_refused_before_work(run, digits, tmp_path):
     model = gm.load_model(run)
     gan = gm.WGAN((2,), levels=None)
-    points = gm.Dataset(np.zeros([8, 2], "float32"), None, levels=None)
+    points = gm.Dataset(np.eye(8, 2, dtype="float32"), None, levels=None)
     for match, arguments, options in (
         ("test set", [model], {}),
         ("likelihood, cost", [run], {"metrics": "speed"}),
@@ -74,11 +77,13 @@ def test_what_cannot_be_measured_is_refused_before_work(run, digits, tmp_path):
         ("give `data`", [run / "model.keras"], {}),
         ("generative model", [keras.Sequential(), digits], {}),
         ("pair of training and test Dataset; got ndarray", [model, digits[1].examples], {}),
-        ("singular covariance", [run], {"features": "pixels", "num_quality": 50}),
+        ("singular covariance", [run], {"features": keras.layers.Flatten(), "num_quality": 50}),
         ("`num`", [run], {"num": 0}),
         ("num_samples; got 'num_sampels'", [run], {"options": {"num_sampels": 5}}),
         ("num_samples; got 'seed'", [run], {"options": {"seed": 5}}),
-        ("takes the options none; got 'num_samples'", [run], {"metrics": "cost", "options": {"num_samples": 5}}),
+        ("none is measured; got num_samples", [run], {"metrics": "cost", "options": {"num_samples": 5}}),
+        ("options temperature; got steps", [run], {"sampling": {"steps": 5}}),
+        (r"are of examples \(2,\)", [run], {"features": gm.evaluation.PixelPCA(1).fit(points)}),
     ):
         with pytest.raises(ValueError, match=match):
             gm.evaluate(*arguments, **options)
@@ -88,7 +93,7 @@ def test_data_that_are_binarized_anew_have_a_likelihood_alone(digits):
     model = gm.NICE(digits[0].event_shape, levels=2, layers=2, width=8)
     data = [split.binarized("dynamic") for split in digits]
     figures = gm.evaluate(model, data, examples=20, num=8)
-    assert set(figures) == NAMES | COST | LIKELIHOOD | {"num_samples"}
+    assert set(figures) == NAMES | COST | LIKELIHOOD | {"num_samples", "sampling"}
     for options in ({"metrics": "memorisation"}, {"metrics": "quality"}, {"features": "pixels"}):
         with pytest.raises(ValueError, match="binarized anew"):
             gm.evaluate(model, data, **options)
@@ -108,6 +113,69 @@ def test_copies_are_sought_beside_test_examples_of_all_kinds(digits):
                    for s in range(8)])  # fmt: skip
     first = gm.evaluation.memorisation(test.take(36, seed=5).examples, train, ordered)["copies"]
     assert few < 0.05 < 0.1 < first
+
+
+def test_samples_are_of_the_test_datas_classes_and_by_the_options_given(digits):
+    """Classes in turn would be compared with examples of another mixture."""
+    train, test = digits
+    seen = []
+
+    class Watched(gm.NICE):
+        def generate(self, streams, labels, *, temperature=1.0):
+            return super().generate(streams, labels, temperature=temperature)
+
+        def sample(self, num, **options):
+            seen.append(options)
+            return super().sample(num, **options)
+
+    rare = test.subset(np.concatenate([np.flatnonzero(test.labels == 3)[:3], np.flatnonzero(test.labels == 5)]))
+    model = Watched(train.event_shape, levels=17, num_classes=10, layers=1, width=8)
+    figures = gm.evaluate(model, (train, rare), metrics="memorisation", num=20, sampling={"temperature": 0.5})
+    assert figures["sampling"] == "temperature=0.5" and seen[0]["temperature"] == 0.5
+    np.testing.assert_array_equal(np.sort(seen[0]["labels"]), np.sort(rare.take(20, seed=0).labels))
+    assert "Samples are drawn by: Watched temperature=0.5." in markdown([figures])
+
+
+def test_other_data_than_the_runs_are_test_data_as_a_whole(tmp_path, run, digits):
+    """Only a tenth of them would be measured else, and the rest pass for training data."""
+    train, test = digits
+    np.savez(tmp_path / "other.npz", x=test.examples[:50], levels=17)
+    given = source.data_beside(run, gm.load_model(run), tmp_path / "other.npz")
+    assert [len(split) for split in given] == [len(train), 50]
+    assert [len(split) for split in source.data_beside(run, gm.load_model(run), "digits")] == [len(train), len(test)]
+    figures = gm.evaluate(run, tmp_path / "other.npz", metrics=["likelihood", "memorisation"], num=10)
+    assert figures["examples"] == 50 and figures["data"] == "other" and "copies" in figures
+    # A run that does not say what it was trained on may have been trained on this.
+    assert [len(s) for s in source.data_beside(tmp_path, gm.load_model(run), tmp_path / "other.npz")] == [45, 5]
+
+
+def test_the_same_data_under_another_name_are_the_runs_own(tmp_path, run):
+    """Flipped, binarized or with a validation split set apart: what was trained on is not measured on."""
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "here" / "x.npz", x=rng.integers(0, 17, (60, 8, 8, 1)), levels=17)
+    (tmp_path / "there" / "y.npz").write_bytes((tmp_path / "here" / "x.npz").read_bytes())
+    for told in ({"flip": True}, {"binarize": "dynamic"}, {"binarize": "static"}, {}):
+        told = {"data": str(tmp_path / "here" / "x.npz"), **told}
+        train = source.load(told, validation=not told.get("flip"))[0]
+        record = {"settings": {"data": {"name": train.name, "fingerprint": train.fingerprint()}}}
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        source.note(tmp_path, told)
+        model = gm.NICE((8, 8, 1), levels=train.levels, layers=1, width=8)
+        given = source.data_beside(tmp_path, model, str(tmp_path / "there" / "y.npz"))
+        assert len(given[1]) == 6, told
+
+
+def test_a_second_report_keeps_what_the_first_has_besides():
+    base = {"model": "VAE", "run": "a", "data": "digits", "training_steps": 5}
+    first = {**base, "sampling": "temperature=1.0", "score": "elbo", "num_samples": 9, "nats": -80.0, "copies": 0.0,
+             "frechet": 3.0, "floor_frechet": 0.1, "seed": 0, "parameters": 7}  # fmt: skip
+    both = merged({**base, "score": "log_prob", "nats": -79.0, "steps": 32}, first)
+    del first["num_samples"]  # of the other score
+    assert both == {**first, "score": "log_prob", "nats": -79.0, "steps": 32}
+    for change in ({"training_steps": 6}, {"data": "mnist"}, {"sampling": "temperature=0.5"}, {"training_steps": None}):
+        assert merged({**first, **change}, first) is None
 
 
 def test_held_out_examples_among_the_training_data_have_no_ratio(digits):
@@ -171,11 +239,13 @@ def test_bounds_are_marked():
         {"model": "B", "likelihood": "importance-weighted bound", "num_samples": 500, **likelihood},
         {"model": "C"},
         {"model": "D", "likelihood": "probability-flow ODE", **likelihood},
+        {"model": "E", "likelihood": "probability-flow ODE, dequantization bound", **likelihood},
     ]
     text = markdown(reports)
-    assert column(text, "nats") == ["−84.85 ± 0.20", "≥ −84.85 ± 0.20", "–", "≈ −84.85 ± 0.20"]
-    assert column(text, "bits/dim") == ["0.156", "≤ 0.156", "–", "≈ 0.156"]
-    kinds = ["exact", "importance-weighted bound, 500 draws", "–", "probability-flow ODE"]
+    assert column(text, "nats") == ["−84.85 ± 0.20", "≥ −84.85 ± 0.20", "–", *["≈ −84.85 ± 0.20"] * 2]
+    assert column(text, "bits/dim") == ["0.156", "≤ 0.156", "–", "≈ 0.156", "≈ 0.156"]
+    kinds = ["exact", "importance-weighted bound, 500 draws", "–"]
+    kinds += ["probability-flow ODE", "probability-flow ODE, dequantization bound"]
     assert column(text, "kind of likelihood") == kinds
     assert "Fréchet" not in text
 

@@ -66,6 +66,14 @@ def test_outputs_see_all_elements_before_theirs_and_no_other(dims, parameters, c
     assert np.all(found[:, :, dims:] > 0)
 
 
+def test_no_degree_is_left_out_where_there_are_units_for_all():
+    """Of floats 1 … D - 1 in equal steps some would be rounded down, and what they see be seen by no output."""
+    for dims, condition_dim in [(128, None), (784, None), (784, 2), (1537, None)]:
+        degrees = made(dims, 1, condition_dim, width=dims, depth=1).layers[-1].inputs
+        wanted = range(1 if condition_dim is None else 0, dims)
+        assert set(wanted) <= set(np.asarray(degrees).tolist()), (dims, condition_dim)
+
+
 def test_degrees_are_spread_evenly_also_over_few_units():
     # Degrees 1, 3, 6, 9: the first output sees nothing, the tenth nine elements.
     found = dependence(made(10, 1, width=4, depth=2), 10, None)[:, 0] > 0

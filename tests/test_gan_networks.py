@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from toys import differences, values
 
+import genmodels as gm
 from genmodels.layers.normalization import FusedBatchNormalization
 from genmodels.models.gans import networks
 from genmodels.models.gans.spectral import SpectralNormalized, spectral_normalized
@@ -401,16 +402,26 @@ def test_a_label_is_projected_on_the_last_features(architecture):
     assert np.abs(outputs[:, 0] - without[:, 0]).min() > 0
 
 
-def test_the_residual_critic_sums_over_pixels():
-    """As SNGAN's does, whose last layer has norm 1: its value is that of the sum of the last maps."""
-    critic = networks.critic("residual", (32, 32, 3), width=2)
+@pytest.mark.parametrize("spectral", [False, True])
+def test_the_residual_critic_sums_over_pixels_under_spectral_normalization(spectral):
+    """As SNGAN's does, whose last layer has norm 1; without it the papers' critic takes the mean."""
+    critic = networks.critic("residual", (32, 32, 3), width=2, spectral=spectral, outputs=3)
     (pool,) = kinds(critic, layers.GlobalAveragePooling2D)
     x = values(5, 32, 32, 3)
     maps = keras.Model(critic.input, pool.input)(x).numpy()
     assert maps.shape[1:3] == (4, 4)
-    last = critic.layers[-1]
-    np.testing.assert_allclose(critic(x), last(maps.sum((1, 2))), rtol=1e-4, atol=1e-6)
-    assert last.kernel_initializer.scale == 1 / 16**2  # so that it starts as the mean
+    value, *_ = kinds(critic, layers.Dense)[-2:]
+    pooled = maps.sum((1, 2)) if spectral else maps.mean((1, 2))
+    np.testing.assert_allclose(critic(x)[:, :1], value(pooled), rtol=1e-4, atol=1e-6)
+
+
+def test_only_a_spectral_critic_sums():
+    def pixels(**options):
+        critic = gm.GAN((32, 32, 1), architecture="residual", width=2, **options).critic
+        return [layer.scale for layer in kinds(critic, layers.Rescaling)]
+
+    assert pixels() == [] and pixels(regularizers=gm.gans.SpectralNormalization()) == [16]
+    assert [layer.scale for layer in kinds(gm.SNGAN((32, 32, 1), width=2).critic, layers.Rescaling)] == [16]
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "dcgan", "residual"])

@@ -32,6 +32,17 @@ def test_components_agree_with_scikit_learn():
     np.testing.assert_allclose(PixelPCA(2).fit(points)(points.examples).var(0), variances, rtol=1e-5)
 
 
+def test_components_of_large_pictures_are_those_of_a_part_of_them(monkeypatch):
+    """There the covariance does not fit; the examples' products have its eigenvectors."""
+    exact = PixelPCA(8).fit(TRAIN.take(500, seed=0))
+    monkeypatch.setattr(features, "MOST_PIXELS", 60)
+    monkeypatch.setattr(features, "FEW", 500)
+    part = PixelPCA(8).fit(TRAIN)
+    sign = np.sign(np.sum(part(TEST.examples) * exact(TEST.examples), 0))
+    np.testing.assert_allclose(part(TEST.examples) * sign, exact(TEST.examples), atol=1e-8)
+    assert part.hash != exact.hash  # it says of which data they are
+
+
 def test_the_hash_of_components_tells_data_and_number():
     hashes = [PixelPCA(n).fit(data).hash for n, data in ((4, TRAIN), (4, TRAIN), (5, TRAIN), (4, TRAIN.take(900)))]
     assert hashes[0] == hashes[1] and len(set(hashes)) == 3

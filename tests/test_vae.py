@@ -11,7 +11,7 @@ from keras import layers
 from scipy import stats
 
 import genmodels as gm
-from genmodels.models.autoencoders.vae import kl_divergence
+from genmodels.models.autoencoders.vae import POSTERIOR, kl_divergence
 from genmodels.sampling import Streams, fold, make_seed
 
 # A linear-Gaussian model of three dimensions and two latents: x = W z + b + noise of scale σ, one for each
@@ -111,6 +111,17 @@ def test_elbo_is_the_likelihood_less_the_divergence_from_the_posterior():
         assert abs(elbo.mean() - expected) < 4.5 * error, q
 
 
+def test_the_posteriors_noise_is_not_that_of_samples():
+    """With q(z | x) = p(z) a sample would else be judged by the very latent that it was decoded from: no bound."""
+    model = small((4, 4, 1))
+    model.encoder.set_weights([0 * w for w in model.encoder.get_weights()])
+    samples = model.sample(2000, seed=0, pixel_noise=True).numpy()
+    same, other = (model.elbo(samples, seed=seed).numpy().astype(np.float64) for seed in (0, 1))
+    difference = same - other
+    assert difference.std() > 0.5  # z matters
+    assert abs(difference.mean()) < 4.5 * difference.std() / np.sqrt(len(samples))
+
+
 def test_importance_weighted_bounds_rise_to_the_likelihood():
     """And the mean of their exponentials is p(x) at every number of samples."""
     rows, exact, means = 4000, EXACT.logpdf(X[0]), []
@@ -134,7 +145,7 @@ def numpy_bound(model, x, labels, num_samples, chunk, seed):
     scaled = 2.0 * x.astype(np.float32) / (model.levels - 1) - 1.0
     mean, log_variance = np.split(np.asarray(model.encoder([scaled, one_hot]), np.float64), 2, -1)
     noise = [
-        Streams(fold(make_seed(seed), i), 0, len(x)).normal((chunk, mean.shape[1])).numpy()
+        Streams(fold(fold(make_seed(seed), POSTERIOR), i), 0, len(x)).normal((chunk, mean.shape[1])).numpy()
         for i in range(num_samples // chunk)
     ]
     log_weights = []

@@ -9,7 +9,7 @@ from rich.table import Table
 from genmodels import catalogue
 from genmodels.cli.training import OWN
 from genmodels.data import data_names, place
-from genmodels.settings import constructor_arguments
+from genmodels.settings import constructor_arguments, fixed_arguments
 
 
 def models(model: str = typer.Argument(None, help="One of them: lists what --set takes, with defaults.")):
@@ -26,7 +26,8 @@ def models(model: str = typer.Argument(None, help="One of them: lists what --set
 
 def _settings(cls):
     """What `--set` takes in training and in sampling, with defaults."""
-    settings = [(name, default) for name, default in constructor_arguments(cls).items() if name not in OWN]
+    given = {*OWN, *fixed_arguments(cls)}
+    settings = [(name, default) for name, default in constructor_arguments(cls).items() if name not in given]
     _print((f"train {catalogue.slug(cls)} … --set", "default"), settings)
     options = list(inspect.signature(cls.generate).parameters.values())[3:]  # after self, streams and labels
     _print(("sample … --set", "default"), [(option.name, option.default) for option in options])

@@ -11,8 +11,8 @@ _SAID = set()  # warnings of this process
 def run(function) -> None:
     """Runs a function as a script: its typed arguments with defaults are the flags, its docstring the `--help`.
 
-    A wrong flag, a ValueError or a file that cannot be read is told in one line on standard error, with exit code 2; an
-    interruption exits with 130. Other exceptions are bugs and keep their traceback.
+    A wrong flag, a ValueError, a file that cannot be read or a training that diverges is told in one line on standard
+    error, with exit code 2; an interruption exits with 130. Other exceptions are bugs and keep their traceback.
 
     Args:
         function: annotated for typer.
@@ -48,7 +48,7 @@ def call(app, *, debug=False) -> None:
         code = app(standalone_mode=False)
     except typer.exceptions.TyperException as error:  # flags that there are not, and values of another type
         _refuse(error.format_message())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:  # the last is of a training that diverges
         if debug:
             raise
         _refuse(error)

@@ -13,14 +13,13 @@ import typer
 from genmodels import catalogue
 from genmodels.data import data_names
 from genmodels.settings import constructor_arguments
-from genmodels.training import run_directory, source
-from genmodels.training.precision import faster
+from genmodels.training import precision as precisions
+from genmodels.training import source
 from genmodels.training.replicas import is_chief
 
 SIZE = 32  # pixels of a folder's pictures where none is given
 LARGEST = 512  # a VAE of 1500 pixels filled 24 GB and ended without a word; how much 512 takes depends on the model
 STEPS = 10_000  # where neither steps nor epochs are given
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 OWN = ("event_shape", "levels", "num_classes", "dtype", "name")  # arguments that data and flags decide
 
 
@@ -37,8 +36,10 @@ def train(
     conditional: bool = typer.Option(False, help="Learn the classes too (the subfolders of a folder)."),
     flip: bool = typer.Option(False, help="Mirror pictures at random."),
     seed: int = typer.Option(0, help="Of the weights, the order of the data, and all noise."),
-    precision: str = typer.Option("auto", help="float32, mixed_bfloat16, mixed_float16; auto: the faster of two."),
+    precision: str = typer.Option("auto", help=precisions.HELP),
     ema: float = typer.Option(0.999, help="Decay of the average of the weights that is kept and used; 0 for none."),
+    learning_rate: float = typer.Option(None, help="Of all optimizers, constant.  [default: the model's own]"),
+    clipnorm: float = typer.Option(None, help="Longest gradient of an update; longer ones are shortened to it."),
     distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
     validate: bool = typer.Option(False, help="Evaluate on the test split after every epoch."),
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An argument of the model's constructor."),
@@ -49,8 +50,8 @@ def train(
     continues, `genmodels sample RUN` draws.
     """
     cls = catalogue.model_class(model)
-    if precision not in PRECISIONS:
-        raise ValueError(f"--precision must be {', '.join(PRECISIONS)}; got {precision!r}.")
+    if precision not in precisions.CHOICES:
+        raise ValueError(f"--precision must be {', '.join(precisions.CHOICES)}; got {precision!r}.")
     if distribute == "hosts" and precision == "auto":
         raise ValueError("--distribute hosts needs --precision by name: the hosts might find different ones faster.")
     strategy = _strategy(distribute)  # before TensorFlow computes anything
@@ -68,11 +69,11 @@ def train(
         raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
     classes = examples.classes if conditional else None
     run = Path("runs", f"{catalogue.slug(cls)}-{_stem(data)}") if run is None else run
-    precision = _precision(run, examples.event_shape) if precision == "auto" else precision
+    precision = precisions.chosen(precision, run, examples.event_shape)
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         built = build(cls, examples, arguments, conditional, precision)
-        built.compile(ema=ema or None)
+        built.compile(_optimizers(built, learning_rate), ema=ema or None, clipnorm=clipnorm)
     built.fit(
         examples, batch_size=batch_size, epochs=epochs,
         steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,
@@ -133,14 +134,12 @@ def settings_of(texts, known=None, saying="known are") -> dict:
     return settings
 
 
-def _precision(run, event_shape):
-    """That of the run that is there to be continued, or else the faster one, which is said."""
-    begun = run_directory.precision(run)
-    if begun is not None:
-        return begun
-    chosen, reason = faster(event_shape)
-    print(f"precision: {chosen} ({reason})", flush=True)
-    return chosen
+def _optimizers(model, rate):
+    """The model's own optimizers, with another rate where one is given."""
+    if rate is None:
+        return None
+    own = model.default_optimizers().items()
+    return {name: type(o).from_config({**o.get_config(), "learning_rate": rate}) for name, o in own}
 
 
 def _strategy(distribute):

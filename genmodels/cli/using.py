@@ -1,8 +1,10 @@
 """The commands on a trained run: draw, rebuild, walk, measure, compare, take away."""
 
+import itertools
 import json
 import os
 import shlex
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from genmodels.arguments import sampling_options
 from genmodels.cli import training
 from genmodels.cli.scripts import classes_of
 from genmodels.export.formats import FORMATS, write
-from genmodels.report import write_report
+from genmodels.report import check_finished, write_report
 from genmodels.settings import checked_count
 from genmodels.training import source
 from genmodels.training.run_directory import load_model, write_atomically
@@ -71,8 +73,8 @@ def reconstruct(
         rebuilt = model.decode(latent.project(model, chosen.examples, labels, seed=seed), labels)
     else:
         rebuilt = model.reconstruct(chosen.examples, labels)
-    pairs = images.pairs(chosen.examples, rebuilt)
-    print(images.save_grid(out, pairs, levels=model.levels, columns=2 * max(1, round(len(pairs) ** 0.5 / 2))))
+    pairs, levels = images.stretched(images.pairs(chosen.examples, rebuilt), model.levels)
+    print(images.save_grid(out, pairs, levels=levels, columns=2 * max(1, round(len(pairs) ** 0.5 / 2))))
 
 
 def interpolate(
@@ -102,10 +104,11 @@ def interpolate(
     else:
         ends = model.prior(2 * rows, seed)
         strips = latent.interpolate(model, ends[:rows], ends[rows:], steps=steps, labels=classes)
+    strips, levels = images.stretched(strips.numpy(), model.levels)
     if out.suffix == ".gif":
-        print(images.save_gif(out, strips.numpy().swapaxes(0, 1), levels=model.levels))
+        print(images.save_gif(out, strips.swapaxes(0, 1), levels=levels))
     else:
-        print(images.save_grid(out, strips, levels=model.levels))
+        print(images.save_grid(out, strips, levels=levels))
 
 
 def evaluate(
@@ -119,6 +122,7 @@ def evaluate(
     num_quality: int = typer.Option(10_000, help="Samples and test examples for that, at most."),
     seed: int = SEED,
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Of the score: num_samples=500."),
+    sampling: list[str] = typer.Option([], metavar="KEY=VALUE", help="Of the samples: steps=50, temperature=0.8."),
     out: Path = typer.Option(
         None, help="The .json to write, and a .md beside it.  [default: evaluation.json in the run's folder]"
     ),
@@ -128,7 +132,8 @@ def evaluate(
     `copies` is the share of samples nearer to a training example than 99% of test examples are, `distance_ratio` the
     median distance to the nearest one, of samples over test examples: about 0.01 and 1 for a good model, more and less
     for one that copies. With --features also how samples differ from test examples (Fréchet distance, KID, precision
-    and recall, density and coverage), beside how training examples do.
+    and recall, density and coverage), beside how training examples do. What an earlier report of the same weights and
+    data has besides is kept in the file.
     """
     out = _beside(run, "evaluation.json") if out is None else out
     if out.suffix != ".json":
@@ -136,16 +141,17 @@ def evaluate(
     figures = evaluation.evaluate(
         run, data, metrics=None if metrics is None else metrics.replace(" ", "").split(","), score=score,
         examples=examples, num=num, features=_features(features), num_quality=num_quality, seed=seed,
-        options=training.settings_of(set_), progress=True,
+        options=training.settings_of(set_), sampling=training.settings_of(sampling), progress=True,
     )  # fmt: skip
     width = max(map(len, figures))
     for name, value in figures.items():
         print(f"{name:<{width}}  {f'{value:.5g}' if isinstance(value, float) else value}")
+    figures = _with_earlier(out, figures)
     _write_figures(out, figures, [figures])
 
 
 def compare(
-    runs: list[Path] = typer.Argument(help="Folders of runs."),
+    runs: list[Path] = typer.Argument(help="Folders of runs, such as runs/*; what is no finished run is left out."),
     num: int = typer.Option(64, help="Samples of each."),
     seed: int = SEED,
     out: Path = typer.Option(Path("report.html"), help="The page to write; the table also as .json and .md beside it."),
@@ -154,6 +160,7 @@ def compare(
 
     The table's figures are those that `genmodels evaluate` left in the runs' folders.
     """
+    runs = _finished(runs)
     print(write_report(runs, out, data=[_test_split(run) for run in runs], num=num, seed=seed))
     found = [evaluation.recorded(run) for run in runs]
     print(evaluation.markdown(found))
@@ -215,8 +222,10 @@ def _pictures(model, run):
 
 
 def _data(model, run, given):
-    """Train and test split: of the source given, or of what the run was trained on."""
-    return source.load_of(run) if given is None else source.data_for(model, given)
+    """Train and test split, as pixels that stay: of the source given, or of what the run was trained on."""
+    splits = source.load_of(run) if given is None else source.data_for(model, given)
+    # By the seeds of load_data(binarize="static").
+    return tuple(split.binarized("static", seed) if split.dynamic else split for split, seed in zip(splits, (0, 2)))
 
 
 def _features(name):
@@ -232,6 +241,37 @@ def _write_figures(path, figures, rows):
     for file, text in ((path, json.dumps(figures, indent=2)), (path.with_suffix(".md"), evaluation.markdown(rows))):
         write_atomically(file, text + "\n")
         print(file)
+
+
+def _with_earlier(path, figures):
+    """Figures with those of an earlier report there that were not measured anew; one of other things steps aside."""
+    if not path.is_file():
+        return figures
+    try:
+        before = json.loads(path.read_text())
+    except ValueError:
+        before = None
+    whole = evaluation.tables.merged(figures, before) if isinstance(before, dict) else None
+    if whole is None:
+        aside = next(p for i in itertools.count(1) if not (p := path.with_stem(f"{path.stem}-{i}")).exists())
+        os.replace(path, aside)
+        print(f"{path} was a report of other weights, data or samplers; it is now {aside}")
+    return figures if whole is None else whole
+
+
+def _finished(runs):
+    """Those of the folders that hold finished runs; the others are named."""
+    kept, reason = [], None
+    for run in runs:
+        try:
+            check_finished(run)
+            kept.append(run)
+        except ValueError as error:
+            reason = error
+            warnings.warn(f"{error} It is left out.", stacklevel=2)
+    if not kept:
+        raise reason
+    return kept
 
 
 def _test_split(run):

@@ -6,7 +6,7 @@ from genmodels.data.files import cache_folder
 from genmodels.data.inputs import Stream, as_dataset
 from genmodels.data.named import place
 from genmodels.data.pipeline import batches, once
-from genmodels.data.sources import data_names, load_data
+from genmodels.data.sources import data_names, load_data, load_test
 
 __all__ = [
     "Augment",
@@ -17,6 +17,7 @@ __all__ = [
     "cache_folder",
     "data_names",
     "load_data",
+    "load_test",
     "once",
     "place",
 ]

@@ -165,7 +165,8 @@ class Dataset:
             A Dataset with levels=2, whose name says how.
 
         Raises:
-            ValueError: the data are real-valued or binary already, or the word is another.
+            ValueError: the data are real-valued or binary already, or the word is another. What is dynamically
+                binarized may be drawn once and for all.
 
         Example:
             >>> train, test = gm.load_data("digits")
@@ -176,6 +177,10 @@ class Dataset:
             raise ValueError(f"`how` must be 'static' or 'dynamic'; got {how!r}.")
         if self.levels is None:
             raise ValueError("only pixels can be binarized; the data are real-valued (levels=None).")
+        if self.dynamic and how == "static":
+            name = self.name.removesuffix(", dynamically binarized")
+            grey = dataclasses.replace(self, dynamic=False, levels=self.stored_levels, name=name)
+            return grey.binarized("static", seed)
         if self.levels == 2:
             raise ValueError(f"{self.name!r} is binary already.")
         named = dataclasses.replace(self, name=f"{self.name}, {how}ally binarized")  # reports name what they measured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -106,6 +107,10 @@ def _levels(arrays, examples):
         raise ValueError("examples must be all integers or all floating-point; got "
                          f"{', '.join(str(x.dtype) for x in examples)}.")  # fmt: skip
     if kinds == {"f"}:
+        first = examples[0][:100]
+        if first.ndim > 2 and first.max(initial=0) > 1 and np.array_equal(first, np.rint(first)):
+            warnings.warn("the pictures hold whole numbers as floating-point, so they are taken as real-valued: store "
+                          "pixels as uint8.", stacklevel=4)  # fmt: skip
         return None
     return 2 if max(x.max(initial=0) for x in examples) <= 1 else 256
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +21,12 @@ from genmodels.data.splits import Splits, stratified_order
 
 FORMAT = 1  # of the cache: raise it when decoding changes
 BLOCK = 512  # pictures decoded before they are written
+SILENT = 5.0  # seconds between the lines that say how far it is
 SPLIT_NAMES = {"train", "test", "val", "valid", "validation"}
 
 
 def load_folder(folder: Path, size, channels: int | None, seed: int, strict: bool) -> Splits:
-    """Loads every picture below a folder; its subfolders, where there are any, are the classes.
+    """Loads every picture below a folder; its subfolders are the classes, where all pictures are in some.
 
     The decoded pictures lie in `$GENMODELS_CACHE` (default `~/.cache/genmodels`), in the stratified order of the
     seed, under a name made of the files' paths, sizes and times.
@@ -39,8 +42,7 @@ def load_folder(folder: Path, size, channels: int | None, seed: int, strict: boo
         Splits whose train holds everything, ordered.
 
     Raises:
-        ValueError: no pictures, or pictures both at the top and in subfolders, or of several sizes without
-            `size`, or unreadable under strict.
+        ValueError: no pictures, or of several sizes without `size`, or unreadable under strict.
     """
     channels = 3 if channels is None else channels
     paths, labels, classes = _scan(folder)
@@ -59,14 +61,15 @@ def load_folder(folder: Path, size, channels: int | None, seed: int, strict: boo
 
 def _scan(folder):
     """(paths relative to the folder, labels `[N]` or None, class names or None), sorted."""
-    found = []
+    found, unread = [], set()
     for base, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(base, name).relative_to(folder).as_posix()
-            for name in files
-            if name.lower().endswith(pictures.SUFFIXES) and not name.startswith(".")
-        ]
+        seen = [Path(base, name).relative_to(folder).as_posix() for name in files if not name.startswith(".")]
+        found += [name for name in seen if name.lower().endswith(pictures.SUFFIXES)]
+        unread |= {name for name in seen if name.lower().endswith(pictures.UNREAD)}
+    if unread:
+        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in unread}))
+        warnings.warn(f"{len(unread)} files of {folder} are of kinds that are not read ({kinds}).", stacklevel=4)
     if not found:
         raise ValueError(f"no pictures ({' '.join(pictures.SUFFIXES)}) are in the folder {folder}.")
     found.sort()
@@ -74,8 +77,9 @@ def _scan(folder):
     if len(at_top) == len(found):
         return found, None, None
     if at_top:
-        raise ValueError(f"{folder} holds {len(at_top)} pictures itself and {len(found) - len(at_top)} in "
-                         "subfolders: put all in class subfolders, or none.")  # fmt: skip
+        warnings.warn(f"{folder} holds {len(at_top)} pictures itself and {len(found) - len(at_top)} in subfolders, "
+                      "which are no classes then: put all in class subfolders to have them.", stacklevel=4)  # fmt: skip
+        return found, None, None
     owners = [path.split("/")[0] for path in found]
     classes = sorted(set(owners))
     if "train" in classes and set(classes) <= SPLIT_NAMES:
@@ -105,9 +109,12 @@ def _decode_all(folder, paths, size, channels, stem):
             # Pillow names the path, as it was given now; the cache may be read from another folder.
             return f"{type(error).__name__}: {error}".replace(f" {str(folder / path)!r}", "")
 
-    failed, shape, count = {}, None, 0
+    failed, shape, count, said = {}, None, 0, time.monotonic()
     with _written(stem.with_suffix(".npy")) as file, ThreadPoolExecutor(os.cpu_count()) as workers:
         for start in range(0, len(paths), BLOCK):
+            if time.monotonic() - said > SILENT:
+                said = time.monotonic()
+                print(f"reading pictures into {stem.parent}: {start} of {len(paths)}", file=sys.stderr, flush=True)
             block = paths[start : start + BLOCK]
             for path, result in zip(block, workers.map(decode, block)):
                 if isinstance(result, str):

@@ -31,6 +31,8 @@ CIFAR100 = (
     "whale", "willow_tree", "wolf", "woman", "worm",
 )  # fmt: skip
 
+AMAT = "binarized_mnist_{}.amat"  # Larochelle's files
+
 # name → (class names, where Keras keeps the file below its root)
 KERAS = {
     "mnist": (DIGITS, "datasets/mnist.npz"),
@@ -55,8 +57,8 @@ def place(name: str) -> str:
     """
     if name == "binarized_mnist":
         folder = os.environ.get("GENMODELS_DATA")
-        path = Path(folder or "$GENMODELS_DATA", "binarized_mnist.npz")
-        return str(path) if folder and path.is_file() else f"missing: {path}"
+        path = _binarized_mnist_in(folder or "$GENMODELS_DATA")
+        return str(path) if folder and path.exists() else f"missing: {path}"
     if name not in KERAS:
         return "built in"
     root = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
@@ -117,23 +119,52 @@ def binarized_mnist(path=None) -> Splits:
     The test split is sorted by class: evaluate on all of it, or on a random part.
 
     Args:
-        path: of the file; None: `$GENMODELS_DATA/binarized_mnist.npz`.
+        path: of the folder that holds the three files as they were published, `binarized_mnist_train.amat`,
+            `…_valid.amat` and `…_test.amat`; or of an `.npz` file of uint8 `train`, `valid` and `test`, whose rows are
+            the 784 bits of an image packed by `np.packbits`. None: `binarized_mnist.npz` in `$GENMODELS_DATA`, or else
+            the three files there.
 
     Returns:
         The official splits: 50 000 train, 10 000 test, 10 000 valid.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds something else.
+        FileNotFoundError: there are no such files.
+        ValueError: they hold something else.
     """
-    wanted = ("an .npz file of uint8 `train` (50000, 98), `valid` (10000, 98) and `test` (10000, 98), the 784 bits "
-              "of each image packed by np.packbits")  # fmt: skip
+    wanted = (f"{AMAT.format('{train,valid,test}')} as they were published, or binarized_mnist.npz with uint8 `train` "
+              "(50000, 98), `valid` (10000, 98) and `test` (10000, 98), the 784 bits of each image packed by "
+              "np.packbits")  # fmt: skip
     if path is None and not os.environ.get("GENMODELS_DATA"):
         raise FileNotFoundError(f"binarized_mnist needs {wanted}: give `path`, or set the environment variable "
-                                "GENMODELS_DATA to a folder that holds it as binarized_mnist.npz.")  # fmt: skip
-    path = Path(os.environ["GENMODELS_DATA"], "binarized_mnist.npz") if path is None else Path(path)
+                                "GENMODELS_DATA to the folder that holds them.")  # fmt: skip
+    path = _binarized_mnist_in(os.environ["GENMODELS_DATA"]) if path is None else Path(path)
+    if path.is_dir():
+        bits = (_bits_of_text(path / AMAT.format(split), wanted) for split in ("train", "test", "valid"))
+    elif path.is_file():
+        bits = _bits_of_npz(path, wanted)
+    else:
+        raise FileNotFoundError(f"binarized_mnist needs {wanted}; there is no file {path}.")
+    return Splits(*(Dataset(part.reshape(-1, 28, 28, 1), None, 2, "binarized_mnist") for part in bits))
+
+
+def _binarized_mnist_in(folder):
+    """The .npz file in a folder, or the folder itself where it holds the text files instead."""
+    path = Path(folder, "binarized_mnist.npz")
+    return Path(folder) if not path.is_file() and Path(folder, AMAT.format("train")).is_file() else path
+
+
+def _bits_of_text(path, wanted):
     if not path.is_file():
         raise FileNotFoundError(f"binarized_mnist needs {wanted}; there is no file {path}.")
+    letters = np.fromfile(path, np.uint8)
+    digits = (letters == ord("0")) | (letters == ord("1"))
+    others = set(letters[~digits].tolist())
+    if digits.sum() == 0 or digits.sum() % 784 or not others <= set(b" \t\r\n"):
+        raise ValueError(f"{path} must hold 784 digits, 0 or 1, with spaces, for each picture; it holds other things.")
+    return letters[digits] - ord("0")
+
+
+def _bits_of_npz(path, wanted):
     splits = ("train", "test", "valid")
     arrays, names = read_npz(path, set(splits))
     for split in splits:
@@ -142,5 +173,4 @@ def binarized_mnist(path=None) -> Splits:
         if arrays[split].dtype != np.uint8 or arrays[split].shape[1:] != (98,):
             found = f"{arrays[split].dtype} {arrays[split].shape}"
             raise ValueError(f"{path} must be {wanted}; its `{split}` is {found}.")
-    images = (np.unpackbits(arrays[split], axis=1).reshape(-1, 28, 28, 1) for split in splits)
-    return Splits(*(Dataset(part, None, 2, "binarized_mnist") for part in images))
+    return (np.unpackbits(arrays[split], axis=1) for split in splits)

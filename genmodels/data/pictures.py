@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+UNREAD = (".heic", ".heif", ".avif", ".jp2", ".pgm", ".ppm", ".tga", ".ico", ".svg", ".psd", ".dng", ".cr2", ".nef")
 
 
 def as_size(size) -> tuple[int, int] | None:

@@ -7,6 +7,8 @@ import difflib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from genmodels.data import synthetic
 from genmodels.data.dataset import Dataset
 from genmodels.data.files import load_npz
@@ -120,6 +122,30 @@ def load_data(
     if binarize:
         parts = {role: part.binarized(binarize, seed + ROLES.index(role)) for role, part in parts.items()}
     return tuple(parts.values())
+
+
+def load_test(source, **options) -> Dataset:
+    """The test split of a source that has one of its own; of another all that it holds.
+
+    Args:
+        source: as of `load_data`.
+        **options: as of `load_data`, but for `validation`.
+
+    Raises:
+        ValueError: as `load_data`.
+        FileNotFoundError: as `load_data`.
+
+    Example:
+        >>> np.savez("points.npz", x=np.random.randn(100, 2))
+        >>> len(load_test("points.npz")), len(load_test("digits"))
+        (100, 359)
+    """
+    train, test = load_data(source, **options)
+    kind, place = _resolve(source)
+    if kind != "folder" and (kind != "npz" or load_npz(place).test is not None):
+        return test
+    labels = None if test.labels is None else np.concatenate([train.labels, test.labels])
+    return dataclasses.replace(test, examples=np.concatenate([train.examples, test.examples]), labels=labels)
 
 
 def _resolve(source):

@@ -1,16 +1,18 @@
 """A model's figures on data, each with what kind it is."""
 
 import inspect
+import math
 import os
 import time
 
 import numpy as np
 
+from genmodels import arguments
 from genmodels import data as datasets
 from genmodels.evaluation.features import ClassifierFeatures, PixelPCA, as_features
 from genmodels.evaluation.likelihood import given, log_likelihood
 from genmodels.evaluation.memorisation import memorisation
-from genmodels.evaluation.quality import check_size, sample_quality
+from genmodels.evaluation.quality import check_sets, check_size, sample_quality
 from genmodels.memory import peak_memory
 from genmodels.settings import checked_count
 from genmodels.training import run_directory, source
@@ -21,14 +23,15 @@ FITTED = {"pixels": PixelPCA, "classifier": ClassifierFeatures}  # features that
 
 def evaluate(
     model, data=None, *, metrics=None, score=None, examples=None, num=256, features=None, num_quality=10_000, seed=0,
-    options=None, progress=False,
+    options=None, sampling=None, progress=False,
 ) -> dict:  # fmt: skip
     """What can be said of a model on a data set, as one flat dictionary: a row of `genmodels.evaluation.markdown`.
 
     Args:
         model: a generative model, the folder of a run, or a `.keras` file of one.
         data: a pair of data sets, training and test; a test set alone; or what `genmodels.load_data` takes. None for
-            what a run was trained on.
+            what a run was trained on. Where that is known and other data are named, those are test data as a whole,
+            but for sets with a test split of their own.
         metrics: which of these, None for all that the model and the data allow, quality only where `features` are
             given:
 
@@ -39,21 +42,24 @@ def evaluate(
         score: which of `model.scores`; None for the first.
         examples: test examples for the likelihood, drawn by the seed; None for all.
         num: samples for the time of sampling, and for memorisation.
-        features: in which to measure quality: "pixels" (`PixelPCA`), "classifier" (`ClassifierFeatures`), or what
-            `sample_quality` takes. None for "pixels".
+        features: in which to measure quality: "pixels" (`PixelPCA`, of fewer components where the data are few),
+            "classifier" (`ClassifierFeatures`), or what `sample_quality` takes. None for "pixels".
         num_quality: samples and test examples for it, at most.
         seed: of the samples, the examples, and a bound's noise.
         options: of the score, such as `{"num_samples": 500}`.
+        sampling: options of the model's `sample`, such as `{"steps": 50}`. Classes, and condition vectors, are those
+            of test examples that the seed draws.
         progress: print a line about every half minute.
 
     Returns:
-        `model`, `run` (None of a model in memory) and `data`, names; and by metric
+        `model`, `run` (None of a model in memory) and `data`, names; of a run, `training_steps`; `sampling`, the
+        options of samples that are measured, in words; and by metric
 
         * likelihood: `likelihood` (its kind), `score` with its options, `nats`, `standard_error`, `bits_per_dim`,
           `examples`;
         * cost: `parameters`; `seconds_per_sample`, with `samples` at once, after a first call that compiles;
-          `memory_mib`, the most that this process has taken; of a run `training_steps`, `training_seconds` and
-          `training_memory_mib`, the most that the process took that ended it;
+          `memory_mib`, the most that this process has taken; of a run `training_seconds` and `training_memory_mib`,
+          the most that the process took that ended it;
         * memorisation: `copies` and `distance_ratio`, beside test examples that the seed draws;
         * quality: the figures of `sample_quality`, whose floor is of the training data where they are given.
 
@@ -76,25 +82,32 @@ def evaluate(
     wanted = _metrics(model, train, test, features, metrics)
     num, score = checked_count("num", num, 1), _score(model, score)
     options = _options(model, score if "likelihood" in wanted else None, options)
+    sampling = dict(sampling or {})
+    arguments.check_options(model.generate, sampling)
     most = min(num_quality, *(len(split) for split in (test, train) if split is not None))
     if "quality" in wanted:
-        features = as_features(_features(features, train))
-        check_size(features, test, train, most)  # now, not after the likelihood
+        features = as_features(_features(features, train, most))
+        check_sets(features, test, train)  # now, not after the likelihood
+        check_size(features, test, train, most)
+    took = {} if run is None else run_directory.training_cost(run)
     figures = {"model": type(model).__name__, "run": run and str(run), "data": test.name}
+    figures.update({name: value for name, value in took.items() if name == "training_steps"})
+    if wanted != ["likelihood"]:
+        figures["sampling"] = _in_words(model, sampling)
     if "likelihood" in wanted:
         chosen = test if examples is None or examples >= len(test) else test.take(examples, seed=seed)
         figures.update(_likelihood(model, chosen, score, options, seed, progress))
     if "cost" in wanted:
-        took = {} if run is None else run_directory.training_cost(run)
-        figures.update(parameters=model.parameters, **took, **_sampling(model, test, num, seed))
+        figures.update(parameters=model.parameters, **took)
+        figures.update(_time(model, num, _conditions(model, test, num, seed), seed, sampling))
     if "memorisation" in wanted:
         few = min(num, len(test))
-        samples = model.sample(few, labels=_conditions(model, test, few), seed=seed).numpy()
+        samples = model.sample(few, labels=_conditions(model, test, few, seed), seed=seed, **sampling).numpy()
         near = memorisation(samples, train, test.take(few, seed=seed))  # the first may be of one class
         figures.update(copies=near["copies"], distance_ratio=near["ratio"])
     if "quality" in wanted:
-        conditions = {"labels": _conditions(model, test, most), "num": most, "split": "test", "seed": seed}
-        figures.update(sample_quality(model, test, features=features, reference=train, **conditions))
+        conditions = {"labels": _conditions(model, test, most, seed), "num": most, "split": "test", "seed": seed}
+        figures.update(sample_quality(model, test, features=features, reference=train, **conditions, **sampling))
     if "cost" in wanted:
         figures["memory_mib"] = peak_memory()
     return figures
@@ -107,7 +120,7 @@ def _splits(model, run, data):
             raise ValueError("`data` must be given with a model in memory: a test set, or training and test set.")
         return source.load_of(run)
     if isinstance(data, str | os.PathLike):
-        return source.data_for(model, data)
+        return source.data_for(model, data) if run is None else source.data_beside(run, model, data)
     train, test = data if isinstance(data, tuple | list) else (None, data)
     if not isinstance(test, datasets.Dataset) or not isinstance(train, datasets.Dataset | None):
         kinds = " and ".join(type(split).__name__ for split in (train, test) if split is not None)
@@ -148,22 +161,28 @@ def _score(model, score):
 def _options(model, score, options):
     """The options of a score, checked; there are none without a score."""
     options = dict(options or {})
-    parameters = {} if score is None else inspect.signature(getattr(model, score)).parameters
-    offered = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and name not in ("seed", "first")]
+    if options and score is None:
+        raise ValueError(f"`options` are of a likelihood, and none is measured; got {', '.join(options)}.")
+    parameters = [] if score is None else list(inspect.signature(getattr(model, score)).parameters.values())[2:]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return options
+    offered = [p.name for p in parameters if p.name not in ("seed", "first")]  # after examples and labels
     for name in options:
         if name not in offered:
-            what = "no likelihood is measured, and" if score is None else f"{type(model).__name__}.{score}"
+            what = f"{type(model).__name__}.{score}"
             raise ValueError(f"{what} takes the options {', '.join(offered) or 'none'}; got {name!r}.")
     return options
 
 
-def _features(features, train):
-    """Features that are named, fitted to the training data; others as they are."""
+def _features(features, train, most):
+    """Features that are named, fitted to the training data; others as they are. `most` examples will be measured."""
     features = "pixels" if features is None else features
     if not isinstance(features, str) or features not in FITTED:
         return features
     if train is None:
         raise ValueError(f"the features {features!r} are learned from training data: give `data` as (train, test).")
+    if features == "pixels":
+        return PixelPCA(min(PixelPCA().num, math.prod(train.event_shape), max(1, (most - 1) // 2))).fit(train)
     return FITTED[features]().fit(train)
 
 
@@ -176,15 +195,27 @@ def _likelihood(model, test, score, options, seed, progress):
     return {"likelihood": model.scores[score] + given(model), "score": score, **told, **options, **figures}
 
 
-def _sampling(model, test, num, seed):
+def _time(model, num, labels, seed, sampling):
     """The time of sampling, compiled."""
-    labels = _conditions(model, test, num)
-    model.sample(num, labels=labels, seed=seed).numpy()
+    model.sample(num, labels=labels, seed=seed, **sampling).numpy()
     began = time.perf_counter()
-    model.sample(num, labels=labels, seed=seed).numpy()
+    model.sample(num, labels=labels, seed=seed, **sampling).numpy()
     return {"seconds_per_sample": (time.perf_counter() - began) / num, "samples": num}
 
 
-def _conditions(model, test, num):
-    """Condition vectors of samples, those of the data in turn; None where the model takes classes, or nothing."""
-    return None if model.condition_dim is None else np.resize(test.labels, (num, model.condition_dim))
+def _in_words(model, sampling):
+    """The options of samples, given ones and defaults: "steps=20, solver=ddim"; None where there are none."""
+    parameters = list(inspect.signature(model.generate).parameters.values())[2:]
+    options = {p.name: sampling.get(p.name, p.default) for p in parameters}
+    return ", ".join(f"{name}={value}" for name, value in options.items() if value is not None) or None
+
+
+def _conditions(model, test, num, seed):
+    """Labels of samples: those of test examples in an order that the seed draws, in which every class is as frequent.
+
+    None for a model without conditions, and for classes where the data have none: then they come in turn.
+    """
+    if test.labels is None or (model.num_classes is None and model.condition_dim is None):
+        return None
+    order = np.random.default_rng(seed).permutation(len(test))
+    return np.resize(test.labels[order], (num, *test.labels.shape[1:]))

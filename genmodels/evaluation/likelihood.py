@@ -19,7 +19,7 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         score: the model's method: "log_prob", or "elbo" of a VAE or a diffusion model.
         batch_size: examples handed to `log_prob` at a time.
         seed: seed of a bound's noise.
-        progress: print a line about every half minute.
+        progress: print a line about every half minute, with the time left.
         **options: for that method, such as `num_samples=500` for a VAE's importance-weighted bound.
 
     Returns:
@@ -40,7 +40,8 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         condition_dim=model.condition_dim,
     )  # fmt: skip
     random = "first" in inspect.signature(getattr(model, score)).parameters  # a bound, with noise of its own an example
-    values, count, reported = [], 0, time.monotonic()
+    values, count, began = [], 0, time.monotonic()
+    reported = began - 25.0  # the first line comes after five seconds: what takes hours says so at once
     with model.averaged():
         for element in datasets.once(data, batch_size, seed=seed):
             examples, labels = element if isinstance(element, tuple) else (element, None)
@@ -49,8 +50,7 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
             count += len(values[-1])
             if progress and time.monotonic() - reported > 30:
                 reported = time.monotonic()
-                done = np.concatenate(values)
-                print(f"{len(done)} examples: {done.mean():.2f} nats", flush=True)
+                print(_progress(values, data, reported - began), flush=True)
     values = np.concatenate(values).astype(np.float64)
     dims = math.prod(model.event_shape)
     return {
@@ -59,6 +59,15 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         "bits_per_dim": float(-values.mean() / (dims * math.log(2.0))),
         "examples": len(values),
     }
+
+
+def _progress(values, data, seconds):
+    """How far a score is, and how long the rest will take."""
+    done, mean = sum(map(len, values)), np.concatenate(values).mean()
+    if isinstance(data, datasets.Stream):
+        return f"{done} examples: {mean:.2f} nats"
+    left = time.strftime("%H:%M:%S", time.gmtime(seconds * (len(data) - done) / done))
+    return f"{done} of {len(data)} examples: {mean:.2f} nats, {left} left"
 
 
 def given(model) -> str:

@@ -58,11 +58,9 @@ def sample_quality(
         >>> report["num_fake"], report["frechet"] > 10 * report["floor_frechet"]
         (359, True)
     """
-    check_dataset("real", real)
     features = as_features(features)
-    features.check(real)
+    check_sets(features, real, reference)
     num, batch_size = checked_count("num", num, 2), checked_count("batch_size", batch_size, 1)
-    _check_reference(real, reference)
     model = samples if hasattr(samples, "generate") else None
     if model is not None:
         _check_model(model, real, options)
@@ -187,7 +185,15 @@ def _check_model(model, real, options):
     arguments.check_options(model.generate, options)
 
 
-def _check_reference(real, reference):
+def check_sets(features, real, reference) -> None:
+    """Raises ValueError unless the data fit the features and each other; there may be no reference.
+
+    Example:
+        >>> train, test = gm.load_data("digits")
+        >>> check_sets(gm.evaluation.PixelPCA(num=8).fit(train), test, train)
+    """
+    check_dataset("real", real)
+    features.check(real)
     if reference is None:
         return
     check_dataset("reference", reference)

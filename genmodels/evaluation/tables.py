@@ -14,7 +14,7 @@ ABSENT = "–"
 def recorded(run) -> dict:
     """What is known of a run without measuring: the report that `genmodels evaluate` left, or else its training.
 
-    A report from before the run was continued is not taken, with a warning.
+    A report of fewer or more steps than the run ended with is not taken, with a warning.
 
     Args:
         run: the folder of a run.
@@ -38,7 +38,7 @@ def recorded(run) -> dict:
                 raise ValueError(f"expected an object, found {type(found).__name__}")
         except ValueError as error:
             raise ValueError(f"{report} is no report of `genmodels evaluate`: {error}.") from None
-        if not _outdated(found, run):
+        if not outdated(found, run):
             return {**found, "run": str(run)}
         warnings.warn(f"{run} was trained on since it was measured; its {FILE} is left out.", stacklevel=2)
     path = Path(run, "run.json")
@@ -49,10 +49,45 @@ def recorded(run) -> dict:
     return {**names, **run_directory.training_cost(run)}
 
 
-def _outdated(report, run):
-    """Whether a report with costs is of other weights than a run's folder holds."""
-    steps = run_directory.training_cost(run).get("training_steps")
-    return Path(run, "run.json").is_file() and "parameters" in report and report.get("training_steps") != steps
+def outdated(report, run) -> bool:
+    """Whether a report says that it is of other weights than a run's folder holds: of another number of steps.
+
+    Example:
+        >>> outdated({"training_steps": 5}, "no-run")
+        False
+    """
+    steps = {report.get("training_steps"), run_directory.training_cost(run).get("training_steps")}
+    return None not in steps and len(steps) > 1
+
+
+def merged(report, before) -> dict | None:
+    """A report with what an earlier one of the same weights, data and samplers measured and it did not.
+
+    Args:
+        report: of `evaluate`, of a run.
+        before: another.
+
+    Returns:
+        One dictionary; None where the two are not of the same, or do not say of which weights they are.
+
+    Example:
+        >>> run = {"model": "VAE", "data": "digits", "training_steps": 5}
+        >>> merged({**run, "copies": 0.01}, {**run, "nats": -80.0})["nats"]
+        -80.0
+    """
+    same = ("model", "data", "training_steps")
+    if any(report.get(name) != before.get(name) for name in same) or report.get("training_steps") is None:
+        return None
+    samplers = [found["sampling"] for found in (report, before) if "sampling" in found]
+    if samplers[1:] and samplers[0] != samplers[1]:
+        return None
+    measured = {_metric(name) for name in report} - {None}
+    return {**{name: value for name, value in before.items() if _metric(name) not in measured}, **report}
+
+
+def _metric(name):
+    """Which metric a figure is of; an option of a score is a likelihood's."""
+    return next((metric for metric, names in FIGURES.items() if name.removeprefix("floor_") in names), "likelihood")
 
 
 def markdown(reports, *, floor=True, without=()) -> str:
@@ -87,7 +122,7 @@ def markdown(reports, *, floor=True, without=()) -> str:
     lines = [columns, ["---" if name in WORDS else "---:" for name in columns]]
     lines += [[row.get(name) or ABSENT for name in columns] for row in rows]
     table = ["|" + "|".join(lines[1]) + "|" if i == 1 else f"| {' | '.join(cells)} |" for i, cells in enumerate(lines)]
-    return "\n".join([*table, *_below(protocols)])
+    return "\n".join([*table, *_below(protocols), *_samplers(reports)])
 
 
 def _row(report, protocols):
@@ -149,6 +184,12 @@ def _below(protocols):
     return lines
 
 
+def _samplers(reports):
+    """A line that says how samples were drawn, where that is a choice."""
+    said = dict.fromkeys(f"{r['model']} {r['sampling']}" for r in reports if r.get("sampling"))
+    return [f"Samples are drawn by: {'; '.join(said)}.  "] if said else []
+
+
 def _raised(index):
     """The mark of a protocol: 1, 2, … above the line."""
     return str(index + 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
@@ -162,7 +203,8 @@ def _nats(report):
 def _mark(report, bound):
     """What stands before a likelihood: nothing where it is exact, that mark at a bound, else ≈: an ODE's."""
     kind = report.get("likelihood", "")
-    return "" if kind.startswith("exact") else bound if "bound" in kind else "≈ "
+    ode = kind.startswith("probability-flow")  # whose steps err either way, also in a bound
+    return "" if kind.startswith("exact") else bound if "bound" in kind and not ode else "≈ "
 
 
 def _kind(report):
@@ -186,6 +228,19 @@ def _number(value, form):
     return "" if value is None else form.format(value).replace(",", " ").replace("-", "−")
 
 
+# Figures by the metric of `evaluate` that gives them.
+FIGURES = {
+    None: ("model", "run", "data", "training_steps", "sampling"),
+    "cost": (
+        "parameters", "seconds_per_sample", "samples", "memory_mib", "training_seconds", "training_memory_mib",
+    ),
+    "memorisation": ("copies", "distance_ratio"),
+    "quality": (
+        "frechet", "kid", "kid_standard_error", "precision", "recall", "density", "coverage", "classifier_score",
+        "frechet_name", "features", "features_hash", "num_real", "num_fake", "data_fingerprint", "split", "resize",
+        "seed", "num", "of",
+    ),
+}  # fmt: skip
 WORDS = ("model", "run", "data", "kind of likelihood")
 COLUMNS = (
     "model", "run", "data", "nats", "bits/dim", "kind of likelihood", "Fréchet", "KID × 1000", "precision", "recall",

@@ -25,7 +25,7 @@ TWINS = {
 OF_TRAINING = ("_initializer", "_regularizer", "_constraint")
 INSTEAD = (
     "Save the whole model instead: model.save(path) for programs that import genmodels, "
-    "genmodels.export.saved_model(model, folder) for those that do not."
+    "genmodels.export.saved_model(model, folder) or `genmodels export RUN --format saved-model` for those that do not."
 )
 
 

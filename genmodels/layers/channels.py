@@ -18,7 +18,9 @@ class ChannelHead(CausalLayer):
 
     Args:
         filters: hidden units of one channel.
-        parameters: outputs of one channel; those of a channel lie side by side.
+        parameters: outputs of one channel.
+        kinds_apart: the first outputs of all channels come first, then the second ones, as likelihoods of means and
+            scales have them; otherwise those of a channel lie side by side.
         **options: for `keras.Layer`.
 
     Example:
@@ -26,9 +28,9 @@ class ChannelHead(CausalLayer):
         TensorShape([1, 4, 4, 768])
     """
 
-    def __init__(self, filters, parameters, **options):
+    def __init__(self, filters, parameters, *, kinds_apart=False, **options):
         super().__init__(**options)
-        self.filters, self.parameters = filters, parameters
+        self.filters, self.parameters, self.kinds_apart = filters, parameters, kinds_apart
 
     def build(self, features_shape, image_shape):
         """Makes the weights for features `[B, H, W, F]` and images `[B, H, W, C]`."""
@@ -60,7 +62,8 @@ class ChannelHead(CausalLayer):
         wide = [tf.reshape(k, [k.shape[0], -1]) for k in kernels]  # [·, C · filters]
         hidden = flat @ wide[0] + pixels @ wide[1] + tf.reshape(self.hidden_bias, [-1])
         hidden = tf.transpose(tf.reshape(tf.nn.relu(hidden), [-1, channels, self.filters]), [1, 0, 2])
-        out = tf.transpose(hidden @ tf.convert_to_tensor(self.kernel) + self.bias, [1, 0, 2])  # [B·H·W, C, parameters]
+        out = hidden @ tf.convert_to_tensor(self.kernel) + self.bias  # [C, B·H·W, parameters]
+        out = tf.transpose(out, [1, 2, 0] if self.kinds_apart else [1, 0, 2])
         return tf.reshape(out, [*grid, channels * self.parameters])
 
     def call(self, features, image):
@@ -68,9 +71,10 @@ class ChannelHead(CausalLayer):
         return self.window(features, image)
 
     def compute_output_shape(self, features_shape, image_shape):
-        """The parameters of all channels, side by side."""
+        """The parameters of all channels."""
         return (*features_shape[:-1], image_shape[-1] * self.parameters)
 
     def get_config(self):
         """Constructor arguments."""
-        return {**super().get_config(), "filters": self.filters, "parameters": self.parameters}
+        own = {"filters": self.filters, "parameters": self.parameters, "kinds_apart": self.kinds_apart}
+        return {**super().get_config(), **own}

@@ -29,7 +29,8 @@ class Recompute(keras.layers.Layer):
         for layer in network._flatten_layers():
             if hasattr(layer, "seed_generator"):
                 raise ValueError(f"{layer.name!r} draws random numbers, which recomputing would draw anew.")
-            if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)):
+            stateful = isinstance(layer, (keras.layers.BatchNormalization, keras.layers.SpectralNormalization))
+            if stateful or getattr(layer, "changes_in_training", False):
                 raise ValueError(f"{layer.name!r} changes its state, which recomputing would change again.")
         self.network = network
         self.built = True

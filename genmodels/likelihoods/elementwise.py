@@ -124,6 +124,7 @@ class DiscretizedLogistic(Likelihood):
     """
 
     levels: int
+    kinds_apart: ClassVar[bool] = True
 
     def __post_init__(self):
         checked_count("levels", self.levels, 2)
@@ -190,6 +191,7 @@ class Normal(Likelihood):
     """
 
     levels: ClassVar[None] = None
+    kinds_apart: ClassVar[bool] = True
 
     def parameters(self, channels):
         """A mean and a log-scale a channel."""

@@ -16,10 +16,13 @@ class Likelihood(abc.ABC):
     Attributes:
         levels: pixels are the integers 0 … levels-1; None for real-valued data.
         couples_channels: whether a channel depends on those before it, given the network's output.
+        kinds_apart: whether the means of all channels come before their scales, say; otherwise the parameters of a
+            channel lie side by side.
     """
 
     levels: int | None
     couples_channels: ClassVar[bool] = False
+    kinds_apart: ClassVar[bool] = False
 
     def get_config(self):
         """The fields, so that a model built with a likelihood can be saved."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from genmodels import catalogue, plots
 from genmodels.core import GenerativeModel
 from genmodels.data import Dataset, as_dataset, data_names, load_data, once
+from genmodels.evaluation import tables
 from genmodels.training.run_directory import load_model
 
 FIGURES = ("metrics.json", "test.json", "evaluation.json")
@@ -60,7 +61,7 @@ def gathered(folders, data=None) -> list[Run]:
     if not folders:
         raise ValueError("`runs` must name at least one run's folder; got none.")
     for folder in folders:
-        _check_finished(folder)
+        check_finished(folder)
     places = [folder.resolve() for folder in folders]
     if len(set(places)) < len(places):
         twice = next(folder for folder, place in zip(folders, places) if places.count(place) > 1)
@@ -74,7 +75,12 @@ def gathered(folders, data=None) -> list[Run]:
     return [_run(*parts) for parts in zip(range(len(folders)), names, folders, data)]
 
 
-def _check_finished(folder):
+def check_finished(folder) -> None:
+    """Raises ValueError unless a folder holds a finished run.
+
+    Example:
+        >>> check_finished(Path("runs/vae-mnist"))  # doctest: +SKIP
+    """
     if not (folder / "run.json").is_file():
         raise ValueError(f"expected a run's folder, with run.json; {folder} is none.")
     for name in ("model.keras", "metrics.json", "log.csv"):
@@ -87,6 +93,8 @@ def _run(number, name, folder, given):
     for file in FIGURES:
         if (folder / file).is_file():
             figures[file] = _read(folder / file)
+    if tables.outdated(figures.get("evaluation.json", {}), folder):
+        del figures["evaluation.json"]  # of other weights, as the command says that prints the table
     model = load_model(folder)
     if given is not None:
         examples, absent = _fitting(model, given), ""

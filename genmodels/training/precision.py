@@ -5,6 +5,10 @@ import time
 import keras
 import tensorflow as tf
 
+from genmodels.training import run_directory
+
+CHOICES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+HELP = "float32, mixed_bfloat16, mixed_float16; auto: the faster of the first two here."
 CHANNELS, SIDE, BATCH = 32, 28, 32
 GAIN = 1.1  # the least for which float32 is given up
 REPEATS = 5
@@ -34,13 +38,42 @@ def faster(event_shape) -> tuple[str, str]:
     return chosen, f"measured: bfloat16 runs at {gain:.1f} times the speed of float32 here"
 
 
+def chosen(asked, run, event_shape) -> str:
+    """A precision by its name; "auto" is that of the run that is there to be continued, or the faster, which is said.
+
+    Args:
+        asked: one of `CHOICES`.
+        run: the folder of the run that is to be trained.
+        event_shape: of an example.
+
+    Raises:
+        ValueError: for another name.
+
+    Example:
+        >>> chosen("auto", "no-run", (2,))
+        precision: float32 (the examples are no images)
+        'float32'
+    """
+    if asked not in CHOICES:
+        raise ValueError(f"--precision must be {', '.join(CHOICES)}; got {asked!r}.")
+    if asked != "auto":
+        return asked
+    begun = run_directory.precision(run)
+    if begun is not None:
+        return begun
+    name, reason = faster(event_shape)
+    print(f"precision: {name} ({reason})", flush=True)
+    return name
+
+
 def _seconds(precision):
     """The shortest time of a trial step."""
-    layers = keras.layers
+    # Of zeros: random weights would be taken from the global generator, and those of the model to come be others.
+    options = {"padding": "same", "activation": "silu", "kernel_initializer": "zeros", "dtype": precision}
     network = keras.Sequential([
         keras.Input((SIDE, SIDE, CHANNELS)),
-        layers.Conv2D(CHANNELS, 3, padding="same", activation="silu", dtype=precision),
-        layers.Conv2D(CHANNELS, 3, padding="same", activation="silu", dtype=precision),
+        keras.layers.Conv2D(CHANNELS, 3, **options),
+        keras.layers.Conv2D(CHANNELS, 3, **options),
     ])  # fmt: skip
     x = tf.zeros([BATCH, SIDE, SIDE, CHANNELS])
 

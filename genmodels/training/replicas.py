@@ -46,7 +46,7 @@ class Replicas:
         self.chief = is_chief(strategy)
 
     def check_compilable(self, objectives, outside):
-        """Refuses XLA on several replicas for networks with a state of their own: how it is shared cannot be compiled.
+        """Refuses XLA on several replicas unless all variables are trained: how others are shared cannot be compiled.
 
         Args:
             objectives: whose networks.
@@ -57,8 +57,9 @@ class Replicas:
         states = [v.path for v in states if id(v) not in outside]
         if self.count > 1 and states:
             raise ValueError(
-                f"jit_compile on {self.count} replicas takes networks without a state of their own, as batch norm, "
-                f"ActNorm and dropout have; {states[0]} is one. Leave jit_compile out."
+                f"jit_compile on {self.count} replicas takes networks all of whose variables are trained, without a "
+                f"state as of batch norm, ActNorm and dropout, constants and frozen weights; {states[0]} is not. Leave "
+                "jit_compile out."
             )
 
     def run(self, update, batch, seed):

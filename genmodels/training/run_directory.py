@@ -224,7 +224,10 @@ def _refuse_difference(path, now, before):
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name, absent), now.get(name, absent)
         if name == "data.fingerprint" and old != new:
-            raise ValueError(f"{path} holds a run on other data (their {name} differs): give another run_dir (--run).")
+            raise ValueError(
+                f"{path} holds a run on other data, or varied otherwise by augmentation (--flip): their fingerprint "
+                "differs. Give another run_dir (--run)."
+            )
         if old != new:
             raise ValueError(
                 f"{path} holds a run with {name}={old!r}, and this one has {name}={new!r}: "

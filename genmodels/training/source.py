@@ -58,6 +58,40 @@ def load_of(run):
     )
 
 
+def data_beside(run, model, source: str) -> tuple:
+    """Training and test data for a run, where a source is given that it may have been trained on, or not.
+
+    Where the run's own training data are known and the source is another, no part of the source was seen in training:
+    all of it is test data, or its own test split.
+
+    Args:
+        run: a run's folder.
+        model: what it holds.
+        source: a name, a folder, or an `.npz` file, as `load_data` takes.
+
+    Raises:
+        ValueError: as `data_for`.
+        FileNotFoundError: likewise.
+    """
+    given = data_for(model, source)
+    try:
+        own = load_of(run)[0]
+    except (ValueError, OSError):  # not known, or gone: it may be this
+        return given
+    told = noted(run) or {"data": own.name}
+    if _content({**told, "data": source}) == _content(told):
+        return given
+    return own, *_fitting(model, source, lambda *place, **options: (datasets.load_test(*place, **options),))
+
+
+def _content(told):
+    """What tells a source from others, as `told` but before it is binarized and varied; None for what it cannot be."""
+    try:
+        return load({**told, "binarize": None, "flip": False})[0].fingerprint()
+    except ValueError:
+        return None
+
+
 def _fingerprints(train):
     """Of training data as a conditional model takes them, and as an unconditional one does, without labels."""
     return train.fingerprint(), dataclasses.replace(train, labels=None, classes=None).fingerprint()
@@ -80,15 +114,20 @@ def data_for(model, source: str) -> tuple:
         >>> test
         Dataset('digits', 359 × (8, 8, 1), levels=17, 10 classes)
     """
+    return _fitting(model, source, datasets.load_data)
+
+
+def _fitting(model, source, load):
+    """Splits of a source that fit a model; `load` makes them."""
     pictures = len(model.event_shape) == 3
     shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if pictures else {}
     options = shape if Path(source).is_dir() else {}
-    parts = datasets.load_data(source, **options)
+    parts = load(source, **options)
     if pictures and parts[0].event_shape != model.event_shape and parts[0].levels is not None:
         options = shape
-        parts = datasets.load_data(source, **options)
+        parts = load(source, **options)
     if model.levels == 2 and parts[0].levels not in (2, None):
-        parts = datasets.load_data(source, **options, binarize="static")
+        parts = load(source, **options, binarize="static")
     for part in parts:
         if part.event_shape != model.event_shape or part.levels != model.levels:
             raise ValueError(

@@ -63,7 +63,6 @@ class Trainer:
         ]
 
         self.step = tf.Variable(0, dtype=tf.int64)
-        self.failed = tf.Variable(-1, dtype=tf.int64)  # step × players + player of the first loss that is not finite
         self.names = [None] * len(self.objectives)  # of the loss and metrics, known once traced
         # Of this epoch: count, sum of the loss, sums of metrics. Made before tracing, which variables would repeat.
         self.totals = [tf.Variable(tf.zeros(FIGURES)) for _ in self.objectives]
@@ -75,8 +74,12 @@ class Trainer:
     @tf.function
     def _run(self, iterator, stop):
         """Trains until `step` is `stop` or a loss is not finite."""
-        while self.step < stop and self.failed < 0:
+        while (self.step < stop) & self._losses_are_finite():  # `and` would be a conditional of its own
             self._train_step(iterator)  # a local variable in a converted loop would have its body traced twice
+
+    def _losses_are_finite(self):
+        """Whether those of the epoch so far are, as each player's sum of them tells."""
+        return tf.reduce_all(tf.math.is_finite(tf.stack([totals[1] for totals in self.totals])))
 
     def _train_step(self, iterator):
         """One training step: every player in turn, then the average."""
@@ -103,8 +106,6 @@ class Trainer:
         self.names[index] = names
         values = tf.stack([1.0, *[tf.cast(value, tf.float32) for value in values]])
         self.totals[index].assign_add(tf.pad(values, [[0, FIGURES - len(names) - 1]]))
-        here = self.step * len(self.objectives) + index
-        self.failed.assign(tf.where((self.failed >= 0) | tf.math.is_finite(values[1]), self.failed, here))
 
     # ------------------------------------------------------------------ around it
 
@@ -133,7 +134,7 @@ class Trainer:
             steps=self.per_epoch, verbose=0,
         )  # fmt: skip
         model.stop_training = False
-        self.started = time.monotonic()
+        self.started = self.saved = self.pictured = time.monotonic()
         checkpoint = None if self.run is None else self.run.load_checkpoint()
         if checkpoint is not None and self._is_finished(checkpoint[1]):
             self.history.on_train_begin()  # but not the user's callbacks: a CSVLogger empties its file
@@ -148,12 +149,13 @@ class Trainer:
             self._restore(*checkpoint)
         if int(self.step) < self.total and not model.stop_training:
             self._train(data, restored=checkpoint is not None)
+        if int(self.step) and (not self.rows or self.rows[-1]["step"] != int(self.step)):
+            self._end_epoch((int(self.step) - 1) // self.per_epoch, self._logs())  # interrupted where this one ends
         self._end()
         return self.history
 
     def _train(self, data, restored):
         model = self.model
-        self.saved = self.pictured = time.monotonic()
         self.saved_step = int(self.step)
         self.progress = Progress(self.total, int(self.step), self.verbose)
         self.progress.note("compiling the first step")
@@ -182,8 +184,9 @@ class Trainer:
         if self.run is not None:
             self._checkpoint()
             self._picture()
+            self.run.withdraw_metrics()  # of a shorter run that this one continued
             self.run.save_model(self.model)
-            last = self.rows[-1] if self.rows else {}
+            last = self.rows[-1] if self.rows else {"seconds": self._seconds()}
             self.run.write_metrics({**last, "step": int(self.step), "peak_memory_mib": peak_memory()})
 
     def _loop(self, data):
@@ -238,14 +241,17 @@ class Trainer:
                 results = evaluate(self.model, self.validation, seed=self.seed_number)
                 logs = {**logs, **{f"val_{name}": value for name, value in results.items()}}
             self.list.on_epoch_end(epoch, logs)
-            seconds = round(self.seconds + time.monotonic() - self.started, 3)
-            self.rows.append({"epoch": epoch, "step": int(self.step), "seconds": seconds, **logs})
+            self.rows.append({"epoch": epoch, "step": int(self.step), "seconds": self._seconds(), **logs})
             if self.run is not None:
                 self.run.write_log(self.rows)
                 now = time.monotonic()
                 if now - self.pictured >= self.save_every:
                     self._picture()
                     self.pictured = time.monotonic()
+
+    def _seconds(self):
+        """Of training, in this process and before."""
+        return round(self.seconds + time.monotonic() - self.started, 3)
 
     def _logs(self):
         """The means over the epoch so far."""
@@ -256,18 +262,19 @@ class Trainer:
         return logs
 
     def _check_finite(self):
-        if int(self.failed) < 0:
+        broken = [o.name for o, totals in zip(self.objectives, self.totals) if not math.isfinite(totals.numpy()[1])]
+        if not broken:
             return
-        step, index = divmod(int(self.failed), len(self.objectives))
         kept = "" if self.run is None else f" The last good checkpoint is in {self.run.path / 'checkpoints'}."
         raise FloatingPointError(
-            f"the loss of objective {self.objectives[index].name!r} is not finite at step {step}.{kept} "
-            "A lower learning rate or compile(clipnorm=…) may help."
+            f"the loss of objective {broken[0]!r} is not finite at step {int(self.step) - 1}.{kept} "
+            "A lower learning rate or a clipnorm may help."
         )
 
     # ------------------------------------------------------------------ state
 
     def _checkpoint(self):
+        self._check_finite()
         arrays = {name: variable.numpy() for name, variable in self._variables().items()}
         self._check_weights(arrays)
         states = []
@@ -347,7 +354,7 @@ class Trainer:
         if broken:
             raise FloatingPointError(
                 f"{broken[0]} is not finite at step {int(self.step)}; no checkpoint was written, and the last good one "
-                f"is in {self.run.path / 'checkpoints'}. A lower learning rate or compile(clipnorm=…) may help."
+                f"is in {self.run.path / 'checkpoints'}. A lower learning rate or a clipnorm may help."
             )
 
     def _interrupted(self):

@@ -17,6 +17,9 @@ from genmodels.settings import checked_count, checked_nonnegative
 ACTIVE = 0.01  # variance of a posterior mean over the data above which a latent unit counts as active
 
 
+POSTERIOR = 0x9057  # a stream apart from the prior's: else a sample would be judged by the latent that it came from
+
+
 @keras.saving.register_keras_serializable(package="genmodels")
 class VAE(LatentModel):
     """Variational autoencoder (Kingma & Welling 2013, "Auto-Encoding Variational Bayes").
@@ -228,7 +231,7 @@ class VAE(LatentModel):
     @compiled
     def _elbo(self, x, labels, seed, start):
         mean, log_variance = self._posterior(x, labels)
-        noise = Streams(seed, start, tf.shape(x)[0]).normal(self.latent_shape)
+        noise = Streams(fold(seed, POSTERIOR), start, tf.shape(x)[0]).normal(self.latent_shape)
         params = self._decoder(mean + tf.exp(0.5 * log_variance) * noise, labels)
         return self.likelihood.log_prob(params, x) - tf.reduce_sum(kl_divergence(mean, log_variance), -1)
 
@@ -240,7 +243,7 @@ class VAE(LatentModel):
         labels = None if labels is None else tf.repeat(labels, chunk, axis=0)
         total = tf.fill([count], -math.inf)  # log Σ of the weights so far
         for index in tf.range(chunks):
-            noise = Streams(fold(seed, index), start, count).normal((chunk, dim))  # [B, chunk, dim]
+            noise = Streams(fold(fold(seed, POSTERIOR), index), start, count).normal((chunk, dim))  # [B, chunk, dim]
             z = mean[:, None] + tf.exp(0.5 * log_variance)[:, None] * noise
             likelihood = self.likelihood.log_prob(self._decoder(tf.reshape(z, [-1, dim]), labels), repeated)
             # log p(z) − log q(z | x); the 2π cancel.

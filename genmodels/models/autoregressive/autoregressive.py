@@ -17,6 +17,9 @@ from genmodels.settings import checked_count, checked_shape
 LOG_PROB_PIXELS = 64 * 28 * 28  # at a time: the float32 features of a whole batch would fill the memory
 
 
+COMPLETION = 0xF111  # a stream apart from that of `sample`: its own completion would be the sample itself
+
+
 @keras.saving.register_keras_serializable(package="genmodels")
 class AutoregressiveModel(LikelihoodModel):
     """p(x) = Π p(x_i | x_1 … x_{i-1}) over the pixels in raster order, and the channels of a pixel in theirs.
@@ -185,7 +188,7 @@ class AutoregressiveModel(LikelihoodModel):
         parts = []
         for start in range(0, num, size):
             rows = tf.range(start, start + size) % num  # the last batch is filled up: one shape, one trace
-            streams = Streams(make_seed(seed), tf.constant(start, tf.int64), size)
+            streams = Streams(make_seed(seed), tf.constant(start, tf.int64), size).fold(COMPLETION)
             chosen = None if labels is None else tf.gather(labels, rows)
             known = tf.gather(x, rows), tf.gather(mask, rows)
             parts.append(self._fill(*known, streams, chosen, temperature, incremental))
@@ -290,6 +293,7 @@ def pixel_head(features, image, likelihood, filters, dtype):
     channels = image.shape[-1]
     features = keras.layers.ReLU(dtype=dtype)(features)
     if channels > 1 and not likelihood.couples_channels:
-        return ChannelHead(filters, likelihood.parameters(1), dtype=dtype)(features, image)
+        own = {"kinds_apart": likelihood.kinds_apart, "dtype": dtype}
+        return ChannelHead(filters, likelihood.parameters(1), **own)(features, image)
     features = keras.layers.ReLU(dtype=dtype)(CausalConv2D(filters, dtype=dtype)(features))
     return CausalConv2D(likelihood.parameters(channels), kernel_initializer="glorot_uniform", dtype=dtype)(features)

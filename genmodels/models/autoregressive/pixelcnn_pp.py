@@ -159,7 +159,8 @@ def head(features, image, likelihood, filters, dtype):
     features = keras.layers.ELU(dtype=dtype)(features)
     channels = image.shape[-1]
     if channels > 1 and not likelihood.couples_channels:
-        return ChannelHead(filters, likelihood.parameters(1), dtype=dtype)(features, image)
+        own = {"kinds_apart": likelihood.kinds_apart, "dtype": dtype}
+        return ChannelHead(filters, likelihood.parameters(1), **own)(features, image)
     # A random bias: mixtures must differ from the start also where features are zero, as at the first pixel.
     bias = keras.initializers.RandomUniform(-0.5, 0.5)
     return keras.layers.Dense(likelihood.parameters(channels), bias_initializer=bias, dtype=dtype)(features)

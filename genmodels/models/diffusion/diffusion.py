@@ -148,7 +148,8 @@ class Diffusion(LatentModel):
         And what the terms of the variational bound there count, where the loss has any; else None.
         """
         place = Streams(streams.seed, 0, 1).uniform()[0]
-        u = (tf.range(streams.num, dtype=tf.float32) + place) / tf.cast(streams.num, tf.float32)
+        # From a place that any example may have, also where their order never changes, in evaluation.
+        u = tf.math.floormod(tf.range(streams.num, dtype=tf.float32) / tf.cast(streams.num, tf.float32) + place, 1.0)
         u = tf.clip_by_value(u, 1e-6, 1.0 - 1e-6)
         if self.weighting.name == "elbo":
             return bound.drawn(self.schedule, self._bound_steps, u)
@@ -209,7 +210,7 @@ class Diffusion(LatentModel):
         elif classifier is None:
             chosen = guide.classifier_free(self.denoise, onehot, scale)
         else:
-            chosen = guide.by_classifier(plain, classifier, self.schedule.time, labels, scale)
+            chosen = guide.by_classifier(plain, classifier, self.schedule, labels, scale)
 
         def clipped(x, alpha, sigma):
             estimate, place = chosen(x, alpha, sigma)
@@ -312,7 +313,8 @@ class Diffusion(LatentModel):
     def solved(self, solver, x, alphas, sigmas, streams, denoiser):
         """Where a solver takes x, in the network's units; an ancestral one uses the variances that were learned."""
         run = solvers.SOLVERS[solver] if isinstance(solver, str) else solver
-        if self.learned_variance and getattr(run, "func", run) is solvers.ancestral:  # a partial of it, too
+        chosen = getattr(run, "keywords", {}).get("variance", "learned")  # of a partial of it, too
+        if self.learned_variance and getattr(run, "func", run) is solvers.ancestral and chosen == "learned":
             return run(denoiser, x, alphas, sigmas, streams, variance="learned")
         return run(guide.estimate_of(denoiser), x, alphas, sigmas, streams)
 

@@ -9,6 +9,12 @@ from genmodels.models.diffusion.examples import beside
 from genmodels.sampling import Streams, make_seed, solvers, tables
 from genmodels.settings import checked_count
 
+OWN = 0x0ED17  # a stream apart from that of `sample`: what a sample was made of is no noise to edit it with
+
+
+def _streams(seed, num):
+    return Streams(seed, 0, num).fold(OWN)
+
 
 def noised(model, x, t, *, seed=0):
     """x_t = α(t) x₀ + σ(t) ε of examples, in the network's units: what a classifier for guidance is trained on.
@@ -37,7 +43,7 @@ def noised(model, x, t, *, seed=0):
         raise ValueError(f"`t` must be times from 0 to 1, one or [{x0.shape[0]}]; got {t!r}.")
     t = tf.broadcast_to(tf.constant(times), [x0.shape[0]])
     alpha, sigma = (beside(level, x0) for level in model.schedule.levels(t))
-    return alpha * x0 + sigma * Streams(make_seed(seed), 0, x0.shape[0]).normal(model.event_shape)
+    return alpha * x0 + sigma * _streams(make_seed(seed), x0.shape[0]).normal(model.event_shape)
 
 
 def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidance=1.0, seed=0):
@@ -76,7 +82,7 @@ def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidan
 @compiled
 def _sdedit(model, x, labels, seed, scale, strength, steps, solver):
     alphas, sigmas = model.grid(steps, start=strength)
-    streams = Streams(seed, 0, tf.shape(x)[0])
+    streams = _streams(seed, tf.shape(x)[0])
     noisy = float(alphas[0]) * model.to_network(x) + float(sigmas[0]) * streams.normal(model.event_shape)
     denoiser = model.denoiser_for(labels, scale, clip=True)
     return model.from_network(model.solved(solver, noisy, alphas, sigmas, streams.fold(1), denoiser))
@@ -159,7 +165,7 @@ def repaint_moves(alphas, sigmas, jump, resamples):
 
 @compiled
 def _inpaint(model, x, mask, labels, seed, scale, moves):
-    streams, shape = Streams(seed, 0, tf.shape(x)[0]), model.event_shape
+    streams, shape = _streams(seed, tf.shape(x)[0]), model.event_shape
     x0 = model.to_network(x)
     denoiser = model.denoiser_for(labels, scale, clip=True)
 

@@ -24,7 +24,7 @@ def classifier_free(denoise, labels, scale):
     return guided
 
 
-def by_classifier(denoise, classifier, time, labels, scale):
+def by_classifier(denoise, classifier, schedule, labels, scale):
     """D + scale · σ²/α ∇ₓ log p(label | x): the estimate of a denoiser whose score has the classifier's added.
 
     Dhariwal & Nichol 2021 (arXiv:2105.05233), equation 14.
@@ -32,7 +32,7 @@ def by_classifier(denoise, classifier, time, labels, scale):
     Args:
         denoise: `(x, alpha, sigma)` to the estimate of x₀, and to what else goes with it.
         classifier: Keras model of x `[B, …]` and t `[B]` to logits `[B, classes]`.
-        time: `(alpha, sigma)` to t.
+        schedule: on which the classifier was trained. Where a solver leaves it, x is brought back to it by a factor.
         labels: classes `[B]`.
         scale: of the gradient.
 
@@ -42,9 +42,12 @@ def by_classifier(denoise, classifier, time, labels, scale):
 
     def guided(x, alpha, sigma):
         estimate, *rest = denoise(x, alpha, sigma)
+        t = schedule.time(alpha, sigma)
+        on_alpha, on_sigma = schedule.levels(t)
+        factor = tf.sqrt((on_alpha**2 + on_sigma**2) / (alpha**2 + sigma**2))
         with tf.GradientTape() as tape:
             tape.watch(x)
-            logits = classifier([x, tf.fill([tf.shape(x)[0]], time(alpha, sigma))], training=False)
+            logits = classifier([factor * x, tf.fill([tf.shape(x)[0]], t)], training=False)
             chosen = tf.gather(tf.nn.log_softmax(tf.cast(logits, tf.float32)), labels, batch_dims=1)
         # At pure noise α is 0 and x tells no class; the step there is as large as at an α of 0.01.
         return estimate + scale * sigma**2 / tf.maximum(alpha, 1e-2) * tape.gradient(chosen, x), *rest

@@ -11,14 +11,15 @@ class NCSN(Diffusion):
     """Score matching at a geometric scale of noise levels, sampled by annealed Langevin dynamics (Song & Ermon 2019).
 
     The network gives the score times σ (Song & Ermon 2020): one size at all levels, which makes the paper's weights σ²
-    the simple loss. Levels are the paper's, ten from 1 to 0.01 in its units of [0, 1], twice that here; each takes 100
-    steps of Langevin dynamics, so that samples cost a thousand evaluations. `sample(solver="heun", steps=20)` costs 39.
+    the simple loss. Samples go down the paper's levels, ten from 1 to 0.01 in its units of [0, 1], twice that here;
+    each takes 100 steps of Langevin dynamics, so that they cost a thousand evaluations. `sample(solver="heun",
+    steps=20)` costs 39. Training takes all levels between, evenly in log σ, where the paper takes the ten alone.
 
     Args:
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
         sigma_min: the smallest σ, in the network's units, in which images go from -1 to 1.
         sigma_max: the largest σ.
-        noise_levels: how many.
+        noise_levels: of sampling, how many.
         **options: as `Diffusion` has them, but for schedule, prediction and timesteps.
 
     Example:

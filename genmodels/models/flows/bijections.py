@@ -89,7 +89,7 @@ class Bijection(keras.layers.Layer):
     def from_config(cls, config):
         """The bijection that `get_config` describes, with new weights."""
         config = dict(config)
-        trainable = config.pop("trainable")
+        trainable = config.pop("trainable", True)  # a `get_config` of one's own may leave it out
         bijection = cls(**{name: deserialized(value) for name, value in config.items()})
         bijection.trainable = trainable
         return bijection

@@ -106,7 +106,8 @@ def made(dims, parameters, condition_dim=None, *, width, depth, dtype=None) -> k
         degrees = [*degrees, *[0] * condition_dim]
     # Units of degree 0 see the condition only: without one they would be constants.
     least = 1 if condition_dim is None and dims > 1 else 0
-    hidden = np.linspace(least, np.nextafter(dims, 0), width).astype(int)  # least … D - 1
+    # least … D - 1, evenly; in integers, for a number that is rounded the wrong way would leave a degree out.
+    hidden = least + np.maximum(np.arange(width) * (dims - least) - 1, 0) // max(width - 1, 1)
     for _ in range(depth):
         x = MaskedDense(degrees, hidden, activation="relu", dtype=dtype)(x)
         degrees = hidden

@@ -10,6 +10,7 @@ from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
 from genmodels.models import features
 from genmodels.models.gans import augmentation, losses, networks
+from genmodels.models.gans.regularizers import SpectralNormalization
 from genmodels.models.gans.regularizers import checked as checked_regularizers
 from genmodels.sampling import Streams
 from genmodels.settings import checked_count, checked_positive
@@ -90,6 +91,7 @@ class GAN(LatentModel):
             raise ValueError(f"`architecture` must be auto, {', '.join(networks.ARCHITECTURES)}; got {architecture!r}.")
         if architecture == "auto":
             architecture = self.image_architecture if len(self.event_shape) == 3 else "mlp"
+        self.regularizers = checked_regularizers(regularizers)
         options = {"dtype": self.dtype_policy, **({} if width is None else {"width": width})}
         generator = shared.given(self, "generator", generator)
         critic = shared.given(self, "critic", critic)
@@ -99,10 +101,10 @@ class GAN(LatentModel):
         )  # fmt: skip
         critic = critic or networks.critic(
             architecture, self.event_shape, outputs=self.critic_outputs, normalization=normalization,
-            num_classes=self.num_classes if self.critic_sees_labels else None, **options,
+            num_classes=self.num_classes if self.critic_sees_labels else None,
+            spectral=any(isinstance(r, SpectralNormalization) for r in self.regularizers), **options,
         )  # fmt: skip
         self._check_networks(critic)
-        self.regularizers = checked_regularizers(regularizers)
         for regularizer in self.regularizers:
             critic = regularizer.prepare(critic)
         self.critic = critic

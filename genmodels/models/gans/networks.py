@@ -24,9 +24,14 @@ def generator(architecture, latent_dim, event_shape, **options) -> keras.Model:
     return builder[architecture](latent_dim, event_shape, **options)
 
 
-def critic(architecture, event_shape, **options) -> keras.Model:
-    """The critic of an architecture: `mlp_critic`, `dcgan_critic` or `residual_critic`."""
-    return {"mlp": mlp_critic, "dcgan": dcgan_critic, "residual": residual_critic}[architecture](event_shape, **options)
+def critic(architecture, event_shape, *, spectral=False, **options) -> keras.Model:
+    """The critic of an architecture: `mlp_critic`, `dcgan_critic` or `residual_critic`.
+
+    Spectral normalization takes the last layer's scale, so that a mean over pixels is another critic than a sum.
+    """
+    if architecture == "residual":
+        return residual_critic(event_shape, summed=spectral, **options)
+    return {"mlp": mlp_critic, "dcgan": dcgan_critic}[architecture](event_shape, **options)
 
 
 # ---------------------------------------------------------------------- multilayer perceptrons
@@ -197,9 +202,9 @@ def residual_generator(
 
 
 def residual_critic(
-    event_shape, *, width=64, outputs=1, normalization=None, num_classes=None, dtype=None, name="critic"
+    event_shape, *, width=64, outputs=1, normalization=None, num_classes=None, summed=False, dtype=None, name="critic"
 ) -> keras.Model:
-    """Residual blocks that halve the image, one that does not, and a sum over pixels; of the papers as its generator.
+    """Residual blocks that halve the image, one that does not, and a mean over pixels; of the papers as its generator.
 
     Args:
         event_shape: `(height, width, channels)`, from 8 to 128 pixels a side.
@@ -207,6 +212,7 @@ def residual_critic(
         outputs: values.
         normalization: of all blocks but the first: "batch", "layer", or None.
         num_classes: with a number, a one-hot label is the second input.
+        summed: the sum over pixels of Miyato et al. 2018, in place of the mean of Gulrajani et al. 2017.
         dtype: Keras dtype policy of the inner layers; the output is float32.
         name: name of the network.
 
@@ -221,13 +227,10 @@ def residual_critic(
     for channels in filters[1:]:
         x = _block_down(x, channels, normalization, dtype)
     x = layers.ReLU(dtype=dtype)(_block(x, normalization, dtype))
-    # The sum over pixels of Miyato et al. matters where spectral normalization takes the last layer's scale; elsewhere
-    # that layer starts as small as to make it the mean of Gulrajani et al.
     pixels = math.prod(x.shape[1:3])
     x = layers.GlobalAveragePooling2D(dtype="float32")(x)
-    x = layers.Rescaling(pixels, dtype="float32")(x)
-    small = keras.initializers.VarianceScaling(1 / pixels**2, "fan_avg", "uniform")
-    return _judge(image, x, outputs, num_classes, name, {"kernel_initializer": small, "dtype": "float32"})
+    x = layers.Rescaling(pixels, dtype="float32")(x) if summed else x
+    return _judge(image, x, outputs, num_classes, name)
 
 
 def _block_up(x, channels, size, dtype):

@@ -21,6 +21,8 @@ class SpectralNormalized(keras.layers.Wrapper):
         TensorShape([2, 3])
     """
 
+    changes_in_training = True  # the vector: `Recompute` must not do it twice
+
     def __init__(self, layer, *, name=None, **options):
         # float32, and inputs as they come: the inner layer casts what it reads.
         super().__init__(layer, name=name or f"spectral_{layer.name}", **{**options, "dtype": "float32"})
