@@ -136,6 +136,13 @@ def test_samples_are_of_the_test_datas_classes_and_by_the_options_given(digits):
     assert "Samples are drawn by: Watched temperature=0.5." in markdown([figures])
 
 
+def test_a_report_names_the_models_own_solver():
+    data = gm.Dataset(np.zeros([4, 2], np.float32), None, None)
+    model = gm.Diffusion((2,), levels=None, width=8, solver="heun", steps=3)
+    figures = gm.evaluate(model, data, metrics="cost", num=2, sampling={"spacing": "karras"})
+    assert figures["sampling"] == "steps=3, solver=heun, spacing=karras, guidance=1.0"
+
+
 def test_other_data_than_the_runs_are_test_data_as_a_whole(tmp_path, run, digits):
     """Only a tenth of them would be measured else, and the rest pass for training data."""
     train, test = digits

@@ -205,9 +205,13 @@ def _time(model, num, labels, seed, sampling):
 
 def _in_words(model, sampling):
     """The options of samples, given ones and defaults: "steps=20, solver=ddim"; None where there are none."""
-    parameters = list(inspect.signature(model.generate).parameters.values())[2:]
-    options = {p.name: sampling.get(p.name, p.default) for p in parameters}
-    return ", ".join(f"{name}={value}" for name, value in options.items() if value is not None) or None
+    words = []
+    for parameter in list(inspect.signature(model.generate).parameters.values())[2:]:
+        value = sampling.get(parameter.name, parameter.default)
+        value = getattr(model, parameter.name, None) if value is None else value  # such as the model's own solver
+        if value is not None:
+            words.append(f"{parameter.name}={getattr(value, '__name__', value)}")
+    return ", ".join(words) or None
 
 
 def _conditions(model, test, num, seed):
