@@ -2,6 +2,7 @@
 
 import contextvars
 import io
+import math
 import re
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}  # and assets/…
 # Keras' own limits begin at 4 GiB of one array, which not every machine has.
 MOST_EXPANSION = 100
 SMALL = 64 * 2**20
+STEP = 2**20  # bytes read at a time
 
 # The file that is being loaded: its configuration might hold a path where a network is expected.
 _LOADING = contextvars.ContextVar("loading", default=None)
@@ -57,11 +59,20 @@ def check_archive(path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(path, archive.infolist())
-            contents = {name: archive.read(name) for name in archive.namelist()}  # checks the checksums
+            contents = {member.filename: _contents(archive, member) for member in archive.infolist()}
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, zlib.error) as error:
         raise ValueError(f"{path} is a damaged archive: {_line(error)}") from None
     weights = contents["model.weights.h5"]
     _check_hdf5(path, io.BytesIO(weights), len(weights))
+
+
+def _contents(archive, member):
+    """A member, its checksum checked; never much more of it in memory than it declares."""
+    parts = []
+    with archive.open(member) as file:  # in steps: one read of all would inflate first and cut to size afterwards
+        while part := file.read(STEP):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def load_network(path) -> keras.Model:
@@ -130,6 +141,8 @@ def _check_members(path, members):
             raise ValueError(f"{path} holds {member.filename!r}; a .keras file holds {expected}, and assets/….")
         if member.flag_bits & 1:
             raise ValueError(f"{path} is no .keras file: its {member.filename} is encrypted.")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{path} is no .keras file: its {member.filename} is neither stored nor deflated.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or MEMBERS.difference(names):
         raise ValueError(f"{path} must hold each of {', '.join(sorted(MEMBERS))} once; it holds {', '.join(names)}.")
@@ -148,7 +161,7 @@ def _check_hdf5(path, file, size):
         if isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
                 return f"a data set at {name!r} that is stored in other files."
-            declared += (item.size or 0) * item.dtype.itemsize
+            declared += max(item.size or 0, math.prod(item.chunks or ())) * item.dtype.itemsize  # chunks are read whole
 
     try:
         with h5py.File(file, "r") as stored:

@@ -19,7 +19,7 @@ from genmodels import cli
 
 
 def main(
-    data: Path = typer.Option(None, help="binarized_mnist.npz; by default looked for in $GENMODELS_DATA."),
+    data: Path = typer.Option(None, help="binarized_mnist.npz, or the folder of .amat files.  [$GENMODELS_DATA]"),
     run: Path = typer.Option(Path("runs/gated-pixelcnn-mnist"), help="Folder of the run; resumes the run it holds."),
     filters: int = 32,
     blocks: int = 8,

@@ -91,7 +91,7 @@ def main(
     steps: int = typer.Option(None, help="Training steps. [default: what half an hour allows]"),
     examples: int = typer.Option(None, help="Test pictures for the likelihood. [default: all]"),
     num_quality: int = typer.Option(10_000, help="Samples to compare with test pictures."),
-    precision: str = typer.Option("float32", help="Keras dtype policy; mixed_bfloat16 on CPUs with AMX."),
+    precision: str = typer.Option("float32", help=cli.PRECISION),
     seed: int = 0,
 ):
     """Trains, draws forty samples, and measures; the figures are in the run's evaluation.json."""
@@ -102,6 +102,7 @@ def main(
     run = Path("runs", "half-hour", f"{name}-{data}{'-binarized' * binarize}") if run is None else run
     keras.utils.set_random_seed(seed)
     train, test = gm.load_data(data, binarize="static" if binarize else None)
+    precision = cli.precision(precision, run, train.event_shape)
     model = make({"event_shape": train.event_shape, "levels": train.levels}, steps, precision)
     model.fit(train, batch_size=batch_size, steps=steps, run_dir=run, seed=seed, save_every=300)
 

@@ -18,7 +18,7 @@ from genmodels import cli
 
 
 def main(
-    data: Path = typer.Option(None, help="binarized_mnist.npz; by default looked for in $GENMODELS_DATA."),
+    data: Path = typer.Option(None, help="binarized_mnist.npz, or the folder of .amat files.  [$GENMODELS_DATA]"),
     run: Path = typer.Option(Path("runs/vae-mnist"), help="Folder of the run; resumes the run it holds."),
     latent_dim: int = 32,
     dropout: float = 0.0,

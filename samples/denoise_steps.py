@@ -27,7 +27,8 @@ def main(
     classes = cli.classes_of(model, labels, num)
     noisy, estimates = gm.diffusion.trajectory(model, num, labels=classes, steps=steps, guidance=guidance, seed=seed)
     if out.suffix == ".gif":
-        print(gm.save_gif(out, noisy.numpy().swapaxes(0, 1), levels=model.levels))
+        frames, levels = gm.images.stretched(noisy.numpy().swapaxes(0, 1), model.levels)
+        print(gm.save_gif(out, frames, levels=levels))
         return
     # A column a level of noise: the last estimate is where the last step leads.
     rows = np.stack([noisy[:, :-1], estimates], axis=1).reshape(-1, *model.event_shape)

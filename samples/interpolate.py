@@ -6,6 +6,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import typer
 
 import genmodels as gm
@@ -34,18 +35,32 @@ def main(
             raise ValueError(f"{rows} walks need {2 * rows} test examples; {data} has {len(test)}: take fewer --rows.")
         if model.num_classes is not None and classes is None:
             raise ValueError(f"the model has {model.num_classes} classes: name those of the walks with --labels.")
-        ends = test.take(2 * rows, seed=seed).examples
+        ends = _ends(test, rows, classes, seed)
         if not gm.latent.has_encoder(model):
             print(f"A {type(model).__name__} has no encoder: searching for the latents nearest to {2 * rows} examples.")
         options = {"steps": steps, "method": method, "labels": classes, "seed": seed}
-        strips = gm.interpolate_examples(model, ends[:rows], ends[rows:], **options)
+        strips = gm.interpolate_examples(model, *ends, **options)
     else:
         ends = model.prior(2 * rows, seed)
         strips = gm.interpolate(model, ends[:rows], ends[rows:], steps=steps, method=method, labels=classes)
+    strips, levels = gm.images.stretched(strips.numpy(), model.levels)
     if out.suffix == ".gif":
-        print(gm.save_gif(out, strips.numpy().swapaxes(0, 1), levels=model.levels))
+        print(gm.save_gif(out, strips.swapaxes(0, 1), levels=levels))
     else:
-        print(gm.save_grid(out, strips, levels=model.levels))
+        print(gm.save_grid(out, strips, levels=levels))
+
+
+def _ends(test, rows, classes, seed):
+    """The test examples between which to walk; where the walks have classes, both ends are of the walk's."""
+    order = np.random.default_rng(seed).permutation(len(test))
+    if classes is None:
+        return test.examples[order[:rows]], test.examples[order[rows : 2 * rows]]
+    of_class = {label: iter(order[test.labels[order] == label]) for label in set(classes)}
+    try:
+        pairs = [(next(of_class[label]), next(of_class[label])) for label in classes]
+    except StopIteration:
+        raise ValueError(f"the data have fewer than two examples for each of the walks of {set(classes)}.") from None
+    return tuple(test.examples[list(column)] for column in zip(*pairs))
 
 
 if __name__ == "__main__":

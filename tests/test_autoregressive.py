@@ -360,6 +360,7 @@ def test_predictive(name, shape, levels, num_classes):
         (lambda x: CausalConv2D(4, right=1, name="mine")(Shift("right")(x)), "'mine' reads pixels to the right"),
         (lambda x: CausalConv2D(5)(Shift("right")(x)), "shape"),
         (lambda x: ChannelHead(8, 4, name="mine")(x, x), "'mine' see the pixel itself"),
+        (lambda x: ChannelHead(8, 4, name="mine")(Shift("right")(x), CausalConv2D(1)(x)), "'mine' puts channels"),
         (lambda x: CausalConv2D(4, name="mine")(ChannelHead(8, 4)(Shift("right")(x), x)), "'mine' comes after"),
         (lambda x: keras.layers.LayerNormalization((1, 2, 3), name="mine")(CausalConv2D(4, mask="A")(x)), "not known"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genmodels.data import batches, load_data
+from genmodels.data import batches, load_data, load_test
 from genmodels.data.pictures import conform, decode
 
 
@@ -206,6 +206,18 @@ def test_a_flat_folder_has_no_labels(tmp_path):
     assert train.event_shape == (6, 6, 1) and train.levels == 2 and len(test) == 1
 
 
+def test_a_whole_folder_stays_on_disk(animals):
+    train, valid, test = load_data(animals, validation=True)
+    whole = load_test(animals)
+    assert isinstance(whole.examples, np.memmap)
+    for name in ("examples", "labels"):
+        parts = np.concatenate([getattr(part, name) for part in (test, valid, train)])
+        np.testing.assert_array_equal(getattr(whole, name), parts)
+    (animals / "again").symlink_to(animals, target_is_directory=True)  # a loop: nothing is there twice
+    assert len(load_test(animals)) == len(whole)
+    (animals / "again").unlink()
+
+
 def test_deeper_folders_belong_to_their_class(tmp_path):
     for i in range(4):
         save(tmp_path / "deep" / "ab"[i % 2] / "more" / f"{i}.png", (i, i, i))
@@ -234,6 +246,9 @@ def test_folders_that_cannot_be_loaded(animals, tmp_path):
     assert load_data(animals, size=6)[0].event_shape == (6, 6, 3)
     save(tmp_path / "ready" / "train" / "x.png")
     save(tmp_path / "ready" / "test" / "x.png")
+    with pytest.raises(ValueError, match=r"splits \(test, train\), not classes"):
+        load_data(tmp_path / "ready")
+    save(tmp_path / "ready" / "preview.png")
     with pytest.raises(ValueError, match=r"splits \(test, train\), not classes"):
         load_data(tmp_path / "ready")
     save(tmp_path / "one" / "x.png")

@@ -185,6 +185,15 @@ def test_what_npz_numbers_mean(tmp_path):
 
 
 @pytest.mark.parametrize("dim", [1, 3])
+def test_classes_of_an_npz_are_those_of_all_its_splits(tmp_path):
+    zeros = np.zeros([10, 4, 4], np.uint8)
+    np.savez(tmp_path / "few.npz", x_train=zeros, y_train=np.arange(10) % 3, x_test=zeros, y_test=np.arange(10) % 5)
+    assert [part.num_classes for part in load_data(tmp_path / "few.npz")] == [5, 5]
+    np.savez(tmp_path / "names.npz", x=zeros, y=np.arange(10) + 1_000_000_007)
+    with pytest.raises(ValueError, match="go up to 1000000016"):
+        load_data(tmp_path / "names.npz")
+
+
 def test_npz_labels_may_be_vectors(tmp_path, dim):
     x = np.arange(40.0)[:, None]
     parts = load_data(saved(tmp_path, x=x, y=x + np.arange(dim)), validation=True)

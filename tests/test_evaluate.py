@@ -11,11 +11,12 @@ import genmodels as gm
 from genmodels.evaluation import markdown, recorded
 from genmodels.evaluation.tables import merged
 from genmodels.training import source
+from genmodels.training.run_directory import model_hash
 
 COST = {"parameters", "seconds_per_sample", "samples", "memory_mib"}
 LIKELIHOOD = {"likelihood", "score", "nats", "standard_error", "bits_per_dim", "examples"}
 MEMORISATION = {"copies", "distance_ratio"}
-NAMES = {"model", "run", "data"}
+NAMES = {"model", "run", "model_hash", "data", "data_fingerprint"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_only_the_metrics_that_are_asked_for(run, digits):
     alone = gm.evaluate(gm.load_model(run), digits[1], examples=20, num=8)  # without training data
     assert set(alone) == NAMES | COST | LIKELIHOOD | {"num_samples", "sampling"}
     quality = gm.evaluate(run, metrics=["quality"], num_quality=100)
-    assert quality["features"] == "pixel-pca-49" and quality["num_fake"] == 100 and quality["floor_of"] == "reference"
+    assert quality["features"] == "pixel-pca-64" and quality["num_fake"] == 100 and quality["floor_of"] == "reference"
 
 
 def test_what_cannot_be_measured_is_refused_before_work(run, digits, tmp_path):
@@ -77,7 +78,7 @@ def test_what_cannot_be_measured_is_refused_before_work(run, digits, tmp_path):
         ("give `data`", [run / "model.keras"], {}),
         ("generative model", [keras.Sequential(), digits], {}),
         ("pair of training and test Dataset; got ndarray", [model, digits[1].examples], {}),
-        ("singular covariance", [run], {"features": keras.layers.Flatten(), "num_quality": 50}),
+        ("singular covariance", [run], {"features": "pixels", "num_quality": 50}),
         ("`num`", [run], {"num": 0}),
         ("num_samples; got 'num_sampels'", [run], {"options": {"num_sampels": 5}}),
         ("num_samples; got 'seed'", [run], {"options": {"seed": 5}}),
@@ -152,6 +153,14 @@ def test_other_data_than_the_runs_are_test_data_as_a_whole(tmp_path, run, digits
     assert [len(split) for split in source.data_beside(run, gm.load_model(run), "digits")] == [len(train), len(test)]
     figures = gm.evaluate(run, tmp_path / "other.npz", metrics=["likelihood", "memorisation"], num=10)
     assert figures["examples"] == 50 and figures["data"] == "other" and "copies" in figures
+    train = digits[0].binarized("dynamic")  # whose own pictures are drawn once, to be compared with
+    record = {"settings": {"data": {"name": train.name, "fingerprint": train.fingerprint()}}}
+    (tmp_path / "anew").mkdir()
+    (tmp_path / "anew" / "run.json").write_text(json.dumps(record))
+    source.note(tmp_path / "anew", {"data": "digits", "binarize": "dynamic"})
+    model = gm.NICE((8, 8, 1), levels=2, layers=1, width=8)
+    given = source.data_beside(tmp_path / "anew", model, tmp_path / "other.npz")
+    assert [(len(split), split.dynamic, split.levels) for split in given] == [(1438, False, 2), (50, False, 2)]
     # A run that does not say what it was trained on may have been trained on this.
     assert [len(s) for s in source.data_beside(tmp_path, gm.load_model(run), tmp_path / "other.npz")] == [45, 5]
 
@@ -175,14 +184,14 @@ def test_the_same_data_under_another_name_are_the_runs_own(tmp_path, run):
 
 
 def test_a_second_report_keeps_what_the_first_has_besides():
-    base = {"model": "VAE", "run": "a", "data": "digits", "training_steps": 5}
+    base = {"model": "VAE", "run": "a", "model_hash": "12ab", "data": "digits", "data_fingerprint": "34cd"}
     first = {**base, "sampling": "temperature=1.0", "score": "elbo", "num_samples": 9, "nats": -80.0, "copies": 0.0,
              "frechet": 3.0, "floor_frechet": 0.1, "seed": 0, "parameters": 7}  # fmt: skip
     both = merged({**base, "score": "log_prob", "nats": -79.0, "steps": 32}, first)
     del first["num_samples"]  # of the other score
     assert both == {**first, "score": "log_prob", "nats": -79.0, "steps": 32}
-    for change in ({"training_steps": 6}, {"data": "mnist"}, {"sampling": "temperature=0.5"}, {"training_steps": None}):
-        assert merged({**first, **change}, first) is None
+    for other in ({"model_hash": "56"}, {"model_hash": None}, {"data_fingerprint": "56"}, {"sampling": "steps=2"}):
+        assert merged({**first, **other}, first) is None
 
 
 def test_held_out_examples_among_the_training_data_have_no_ratio(digits):
@@ -285,17 +294,22 @@ def test_many_protocols_and_data_of_one_name_are_told_apart():
     assert "examples of digits, B (test)" in text
 
 
-def test_a_report_from_before_the_run_went_on_is_left_out(run, tmp_path):
+@pytest.mark.parametrize("hashed", [True, False])  # older reports have no hash
+def test_a_report_from_before_the_run_went_on_is_left_out(run, tmp_path, hashed):
     (tmp_path / "run.json").write_text((run / "run.json").read_text())
-    for step, nats in ((2, -3.0), (4, None)):
-        (tmp_path / "metrics.json").write_text(json.dumps({"step": step, "seconds": 1.0}))
-        if nats is not None:
-            figures = {"model": "NICE", "parameters": 8, "training_steps": step, "nats": nats}
-            (tmp_path / "evaluation.json").write_text(json.dumps(figures))
-            assert recorded(tmp_path)["nats"] == nats
+    (tmp_path / "model.keras").write_bytes(b"first")
+    (tmp_path / "metrics.json").write_text(json.dumps({"step": 2, "seconds": 1.0}))
+    figures = {"model": "NICE", "parameters": 8, "training_steps": 2, "nats": -3.0}
+    figures.update({"model_hash": model_hash(tmp_path)} if hashed else {})
+    (tmp_path / "evaluation.json").write_text(json.dumps(figures))
+    assert recorded(tmp_path)["nats"] == -3.0
+    (tmp_path / "model.keras").write_bytes(b"second")
+    (tmp_path / "metrics.json").write_text(json.dumps({"step": 2 if hashed else 4, "seconds": 1.0}))
     with pytest.warns(UserWarning, match="was trained on since"):
         report = recorded(tmp_path)
-    assert "nats" not in report and report["training_steps"] == 4
+    assert "nats" not in report and report["training_steps"] == (2 if hashed else 4)
+    (tmp_path / "model.keras").unlink()  # a record without its model
+    assert recorded(tmp_path)["nats"] == -3.0
 
 
 def test_a_run_that_was_not_measured_has_its_training(run, tmp_path):

@@ -288,12 +288,19 @@ def test_plain_spectral_normalization_divides_by_the_largest_singular_value():
     np.testing.assert_allclose(baked, kernel / np.linalg.svd(kernel)[1][0], rtol=1e-5)
 
 
-def precise(dtype):
+def precise(dtype, by_name=False):
     time, image = keras.Input(()), keras.Input((4, 4, 8))
     modulation = keras.layers.Dense(16, dtype=dtype)(gm.layers.SinusoidalEmbedding(8, dtype=dtype)(time))
     x = gm.layers.FastConv2D(8, 3, dtype=dtype)(image)
-    x = gm.layers.FusedGroupNormalization(2, dtype=dtype)(x, modulation)
+    norm = gm.layers.FusedGroupNormalization(2, dtype=dtype)
+    x = norm(x, modulation=modulation) if by_name else norm(x, modulation)
     return keras.Model([time, image], keras.layers.Dense(2, dtype="float32")(x))
+
+
+def test_plain_keeps_what_is_given_by_name():
+    network = jiggled(precise("float32", by_name=True))
+    inputs = inputs_of(network)
+    np.testing.assert_allclose(outputs_of(export.plain(network), inputs), outputs_of(network, inputs), atol=1e-5)
 
 
 def test_plain_takes_another_precision():

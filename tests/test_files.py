@@ -4,7 +4,10 @@ import io
 import json
 import pickle
 import shutil
+import struct
+import tracemalloc
 import zipfile
+import zlib
 
 import h5py
 import keras
@@ -309,6 +312,28 @@ def test_bombs(tmp_path, good):
         file.create_dataset("zeros", (2**40,), "float32", chunks=(2**20,), compression="gzip")
 
     assert "bomb" in refusal(files.load_network, with_weights(good, tmp_path / "hdf5.keras", declare))
+
+    def chunked(file):  # a chunk is read whole, however little of it the data set has
+        file.create_dataset("few", (10,), "float32", maxshape=(None,), chunks=(2**28,), compression="gzip")
+
+    assert "bomb" in refusal(files.load_network, with_weights(good, tmp_path / "chunks.keras", chunked))
+    rewritten(good, tmp_path / "lzma.keras", lambda members: None, zipfile.ZIP_LZMA)
+    assert "neither stored nor deflated" in refusal(files.load_network, tmp_path / "lzma.keras")
+
+
+def test_a_member_that_declares_less_than_it_holds_is_not_inflated(tmp_path, good):
+    """Its header says 100 bytes with the checksum of as many, and ten megabytes follow."""
+    path = tmp_path / "forged.keras"
+    held, said = bytes(10 * 2**20 + 54321), 100
+    rewritten(good, path, lambda members: members.update({"assets/zeros": held}), zipfile.ZIP_DEFLATED)
+    whole, short = (struct.pack("<I", zlib.crc32(held[:n])) for n in (len(held), said))
+    data = path.read_bytes().replace(whole, short).replace(struct.pack("<I", len(held)), struct.pack("<I", said))
+    path.write_bytes(data)
+    tracemalloc.start()
+    files.check_archive(path)  # what it declares is what is read of it
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5 * 2**20
 
 
 @pytest.fixture(scope="module")

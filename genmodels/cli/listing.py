@@ -7,9 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from genmodels import catalogue
-from genmodels.cli.training import OWN
+from genmodels.cli.training import settable
 from genmodels.data import data_names, place
-from genmodels.settings import constructor_arguments, fixed_arguments
 
 
 def models(model: str = typer.Argument(None, help="One of them: lists what --set takes, with defaults.")):
@@ -26,9 +25,7 @@ def models(model: str = typer.Argument(None, help="One of them: lists what --set
 
 def _settings(cls):
     """What `--set` takes in training and in sampling, with defaults."""
-    given = {*OWN, *fixed_arguments(cls)}
-    settings = [(name, default) for name, default in constructor_arguments(cls).items() if name not in given]
-    _print((f"train {catalogue.slug(cls)} … --set", "default"), settings)
+    _print((f"train {catalogue.slug(cls)} … --set", "default"), settable(cls).items())
     options = list(inspect.signature(cls.generate).parameters.values())[3:]  # after self, streams and labels
     _print(("sample … --set", "default"), [(option.name, option.default) for option in options])
 

@@ -12,7 +12,7 @@ import typer
 
 from genmodels import catalogue
 from genmodels.data import data_names
-from genmodels.settings import constructor_arguments
+from genmodels.settings import constructor_arguments, fixed_arguments
 from genmodels.training import precision as precisions
 from genmodels.training import source
 from genmodels.training.replicas import is_chief
@@ -50,8 +50,7 @@ def train(
     continues, `genmodels sample RUN` draws.
     """
     cls = catalogue.model_class(model)
-    if precision not in precisions.CHOICES:
-        raise ValueError(f"--precision must be {', '.join(precisions.CHOICES)}; got {precision!r}.")
+    precisions.check(precision)
     if distribute == "hosts" and precision == "auto":
         raise ValueError("--distribute hosts needs --precision by name: the hosts might find different ones faster.")
     strategy = _strategy(distribute)  # before TensorFlow computes anything
@@ -93,10 +92,7 @@ def build(cls, data, arguments, conditional=False, precision="float32"):
     except TypeError as error:
         if "missing" in str(error) and "'num_classes'" in str(error):
             raise ValueError(f"{catalogue.slug(cls)} is a model of classes: give --conditional.") from None
-        if "multiple values" not in str(error):
-            raise
-        name = str(error).split("'")[-2]
-        raise ValueError(f"{catalogue.slug(cls)} fixes {name!r}: it is what makes it {cls.title}.") from None
+        raise
 
 
 def parsed_settings(cls, texts) -> dict:
@@ -107,11 +103,25 @@ def parsed_settings(cls, texts) -> dict:
         >>> parsed_settings(gm.VAE, ["latent_dim=8", "architecture=mlp"])
         {'latent_dim': 8, 'architecture': 'mlp'}
     """
-    for text in texts:
-        if text.partition("=")[0] in OWN:
-            raise ValueError(f"{text!r}: that is decided by the data and by flags of their own, not by --set.")
-    known = [name for name in constructor_arguments(cls) if name not in OWN]
-    return settings_of(texts, known, f"{catalogue.slug(cls)} has the settings")
+    fixed = fixed_arguments(cls)
+    for name in (text.partition("=")[0] for text in texts):
+        if name in OWN:
+            raise ValueError(f"{name!r} is decided by the data and by flags of their own, not by --set.")
+        if name in fixed:
+            raise ValueError(f"{catalogue.slug(cls)} fixes {name!r}: it is what makes it {cls.title}.")
+    return settings_of(texts, list(settable(cls)), f"{catalogue.slug(cls)} has the settings")
+
+
+def settable(cls) -> dict:
+    """What `--set` takes for a model, with defaults.
+
+    Example:
+        >>> import genmodels as gm
+        >>> "prediction" in settable(gm.Diffusion), "prediction" in settable(gm.DDPM)
+        (True, False)
+    """
+    given = {*OWN, *fixed_arguments(cls)}
+    return {name: default for name, default in constructor_arguments(cls).items() if name not in given}
 
 
 def settings_of(texts, known=None, saying="known are") -> dict:

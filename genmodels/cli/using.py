@@ -223,9 +223,7 @@ def _pictures(model, run):
 
 def _data(model, run, given):
     """Train and test split, as pixels that stay: of the source given, or of what the run was trained on."""
-    splits = source.load_of(run) if given is None else source.data_for(model, given)
-    # By the seeds of load_data(binarize="static").
-    return tuple(split.binarized("static", seed) if split.dynamic else split for split, seed in zip(splits, (0, 2)))
+    return source.drawn(source.load_of(run)) if given is None else source.data_for(model, given)
 
 
 def _features(name):
@@ -255,7 +253,7 @@ def _with_earlier(path, figures):
     if whole is None:
         aside = next(p for i in itertools.count(1) if not (p := path.with_stem(f"{path.stem}-{i}")).exists())
         os.replace(path, aside)
-        print(f"{path} was a report of other weights, data or samplers; it is now {aside}")
+        print(f"{path} was a report of other weights, data or samplers, or did not say of which; it is now {aside}")
     return figures if whole is None else whole
 
 

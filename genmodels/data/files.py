@@ -18,6 +18,7 @@ TRAIN = (("x_train", "y_train"), ("train", "train_labels"))
 TEST = (("x_test", "y_test"), ("test", "test_labels"))
 VALID = (("x_valid", "y_valid"), ("x_val", "y_val"), ("valid", "valid_labels"))
 WHOLE = tuple((x, y) for x in ("examples", "images", "x") for y in ("labels", "y"))
+MOST_CLASSES = 100_000
 ENTRIES = {"levels", "classes"}.union(*TRAIN, *TEST, *VALID, *WHOLE)
 
 
@@ -51,6 +52,7 @@ def load_npz(path: Path) -> Splits:
     pairs = [pair for pair in (train, _pair(arrays, TEST), _pair(arrays, VALID)) if pair]
     levels = _levels(arrays, [x for x, _ in pairs])
     classes = tuple(str(name) for name in arrays["classes"]) if "classes" in arrays else None
+    classes = _numbered(path, [y for _, y in pairs if y is not None]) if classes is None else classes
     parts = [_dataset(path, pair, levels, classes) for pair in (train, _pair(arrays, TEST), _pair(arrays, VALID))]
     for part in parts[1:]:
         if part is not None and part.event_shape != parts[0].event_shape:
@@ -115,6 +117,16 @@ def _levels(arrays, examples):
     return 2 if max(x.max(initial=0) for x in examples) <= 1 else 256
 
 
+def _numbered(path, labels):
+    """Names of integer labels that have none, the same for all splits; None for vectors and what `Dataset` refuses."""
+    if not labels or any(y.dtype.kind not in "iu" or not y.size or y.min() < 0 for y in labels):
+        return None
+    count = int(max(y.max() for y in labels)) + 1
+    if count > MOST_CLASSES:
+        raise ValueError(f"labels in {path} go up to {count - 1}; classes have numbers from 0 to {MOST_CLASSES - 1}.")
+    return tuple(str(label) for label in range(count))
+
+
 def _dataset(path, pair, levels, classes):
     if pair is None:
         return None
@@ -129,8 +141,6 @@ def _dataset(path, pair, levels, classes):
         x = x.astype(np.uint8)
     integers = y is not None and y.dtype.kind in "iu"
     y = y.reshape(-1) if integers and y.shape[1:] == (1,) else y
-    if integers and classes is None and y.size and y.min() >= 0:
-        classes = tuple(str(label) for label in range(int(y.max()) + 1))
     return Dataset(x, y, levels, path.stem, None if y is None else classes)
 
 

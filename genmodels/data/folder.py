@@ -61,9 +61,14 @@ def load_folder(folder: Path, size, channels: int | None, seed: int, strict: boo
 
 def _scan(folder):
     """(paths relative to the folder, labels `[N]` or None, class names or None), sorted."""
-    found, unread = [], set()
+    found, unread, visited = [], set(), set()
     for base, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        place = os.stat(base)
+        if (place.st_dev, place.st_ino) in visited:  # a link leads back, or to what is there already
+            folders[:] = []
+            continue
+        visited.add((place.st_dev, place.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         seen = [Path(base, name).relative_to(folder).as_posix() for name in files if not name.startswith(".")]
         found += [name for name in seen if name.lower().endswith(pictures.SUFFIXES)]
         unread |= {name for name in seen if name.lower().endswith(pictures.UNREAD)}
@@ -76,15 +81,15 @@ def _scan(folder):
     at_top = [path for path in found if "/" not in path]
     if len(at_top) == len(found):
         return found, None, None
-    if at_top:
-        warnings.warn(f"{folder} holds {len(at_top)} pictures itself and {len(found) - len(at_top)} in subfolders, "
-                      "which are no classes then: put all in class subfolders to have them.", stacklevel=4)  # fmt: skip
-        return found, None, None
-    owners = [path.split("/")[0] for path in found]
+    owners = [path.split("/")[0] for path in found if "/" in path]
     classes = sorted(set(owners))
     if "train" in classes and set(classes) <= SPLIT_NAMES:
         raise ValueError(f"the subfolders of {folder} are splits ({', '.join(classes)}), not classes: load each "
                          "of them alone.")  # fmt: skip
+    if at_top:
+        warnings.warn(f"{folder} holds {len(at_top)} pictures itself and {len(found) - len(at_top)} in subfolders, "
+                      "which are no classes then: put all in class subfolders to have them.", stacklevel=4)  # fmt: skip
+        return found, None, None
     if len(classes) == 1:
         warnings.warn(f"all pictures of {folder} are in its one subfolder {classes[0]!r}, so there is one class; to "
                       f"have the subfolders of {classes[0]!r} as classes, give that folder.", stacklevel=4)  # fmt: skip

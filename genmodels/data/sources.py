@@ -67,7 +67,7 @@ def load_data(
         channels: 1 for grey, 3 for RGB; None keeps a set's own, and means 3 for a folder.
         binarize: "static" or "dynamic", see `Dataset.binarized`.
         validation: give a validation split too: the set's own, else a seeded tenth of train.
-        path: of the file of "binarized_mnist".
+        path: of the file of "binarized_mnist", or of the folder of its three text files.
         test_fraction: the part set apart where there is no test split (None: 0.1; "digits": 0.2).
         num: points in each split of a synthetic density (None: 20 000).
         seed: of splits, of static binarization and of synthetic points. The test set of "digits" is fixed.
@@ -140,12 +140,17 @@ def load_test(source, **options) -> Dataset:
         >>> len(load_test("points.npz")), len(load_test("digits"))
         (100, 359)
     """
-    train, test = load_data(source, **options)
+    train, valid, test = load_data(source, validation=True, **options)
     kind, place = _resolve(source)
     if kind != "folder" and (kind != "npz" or load_npz(place).test is not None):
         return test
-    labels = None if test.labels is None else np.concatenate([train.labels, test.labels])
-    return dataclasses.replace(test, examples=np.concatenate([train.examples, test.examples]), labels=labels)
+    parts = test, valid, train
+    if isinstance(test.examples, np.memmap):
+        examples = np.load(test.examples.filename, mmap_mode="r")  # the cache, which has the parts in this order
+    else:
+        examples = np.concatenate([part.examples for part in parts])
+    labels = None if test.labels is None else np.concatenate([part.labels for part in parts])
+    return dataclasses.replace(test, examples=examples, labels=labels)
 
 
 def _resolve(source):

@@ -52,8 +52,9 @@ def evaluate(
         progress: print a line about every half minute.
 
     Returns:
-        `model`, `run` (None of a model in memory) and `data`, names; of a run, `training_steps`; `sampling`, the
-        options of samples that are measured, in words; and by metric
+        `model`, `run` and `data`, names; `model_hash`, of the run's file (`run` and it are None of a model in memory),
+        and `data_fingerprint`, of the test data; of a run, `training_steps`; `sampling`, the options of samples that
+        are measured, in words; and by metric
 
         * likelihood: `likelihood` (its kind), `score` with its options, `nats`, `standard_error`, `bits_per_dim`,
           `examples`;
@@ -86,12 +87,11 @@ def evaluate(
     arguments.check_options(model.generate, sampling)
     most = min(num_quality, *(len(split) for split in (test, train) if split is not None))
     if "quality" in wanted:
-        features = as_features(_features(features, train, most))
+        features = as_features(_features(features, train, test))
         check_sets(features, test, train)  # now, not after the likelihood
         check_size(features, test, train, most)
     took = {} if run is None else run_directory.training_cost(run)
-    figures = {"model": type(model).__name__, "run": run and str(run), "data": test.name}
-    figures.update({name: value for name, value in took.items() if name == "training_steps"})
+    figures = _named(model, run, test, took)
     if wanted != ["likelihood"]:
         figures["sampling"] = _in_words(model, sampling)
     if "likelihood" in wanted:
@@ -111,6 +111,14 @@ def evaluate(
     if "cost" in wanted:
         figures["memory_mib"] = peak_memory()
     return figures
+
+
+def _named(model, run, test, took):
+    """What is measured, on what."""
+    figures = {"model": type(model).__name__, "run": run and str(run)}
+    figures["model_hash"] = None if run is None else run_directory.model_hash(run)
+    figures.update(data=test.name, data_fingerprint=test.fingerprint())
+    return {**figures, **{name: value for name, value in took.items() if name == "training_steps"}}
 
 
 def _splits(model, run, data):
@@ -174,15 +182,16 @@ def _options(model, score, options):
     return options
 
 
-def _features(features, train, most):
-    """Features that are named, fitted to the training data; others as they are. `most` examples will be measured."""
+def _features(features, train, test):
+    """Features that are named, fitted to the training data; others as they are."""
     features = "pixels" if features is None else features
     if not isinstance(features, str) or features not in FITTED:
         return features
     if train is None:
         raise ValueError(f"the features {features!r} are learned from training data: give `data` as (train, test).")
     if features == "pixels":
-        return PixelPCA(min(PixelPCA().num, math.prod(train.event_shape), max(1, (most - 1) // 2))).fit(train)
+        few = max(1, (min(len(train), len(test)) - 1) // 2)  # two examples a component, or more
+        return PixelPCA(min(PixelPCA().num, math.prod(train.event_shape), few)).fit(train)
     return FITTED[features]().fit(train)
 
 

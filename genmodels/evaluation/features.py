@@ -20,7 +20,7 @@ from genmodels.evaluation.frechet import Moments
 from genmodels.settings import checked_count
 
 MOST_PIXELS = 4096  # of a covariance matrix that is decomposed whole: 128 MiB
-FEW = 2048  # examples that stand for all where there are more pixels
+FEW, FEW_BYTES = 2048, 1 << 28  # at most, of the examples that stand for all where there are more pixels
 FORMAT = 1  # of the classifier and its training: raise it when either changes
 SHOWN = 40_000  # images at least, in whole passes, and four passes at least
 BATCH = 128
@@ -66,7 +66,8 @@ class PixelPCA(Features):
     """The leading principal components of a training set's pixels, which are scaled to 0 … 1.
 
     They tell strokes and colours and where these are, not what they are; no network is needed. Eigenvectors of the
-    covariance in float64: of all examples where they have up to 4096 numbers, else of 2048 that a fixed seed draws.
+    covariance in float64: of all examples where they have up to 4096 numbers, else of up to 2048 of them, and 256 MiB,
+    that a fixed seed draws.
 
     Args:
         num: components.
@@ -96,20 +97,21 @@ class PixelPCA(Features):
             ValueError: for another kind or size of data.
         """
         check_dataset("train", train)
-        pixels, few = math.prod(train.event_shape), min(len(train), FEW)
-        if self.num > min(pixels, (few if pixels > MOST_PIXELS else len(train)) - 1):
+        pixels = math.prod(train.event_shape)
+        few = len(train) if pixels <= MOST_PIXELS else min(len(train), FEW, FEW_BYTES // (8 * pixels))
+        if self.num > min(pixels, few - 1):
             raise ValueError(
                 f"`train` must hold more than {self.num} examples of {self.num} numbers or more, for {self.num} "
-                f"components (at most {FEW - 1} where examples have more than {MOST_PIXELS}); got {train!r}."
+                f"components ({few - 1} at most for such examples); got {train!r}."
             )
         self.event_shape, self.levels = train.event_shape, train.levels
         if pixels > MOST_PIXELS:
             x = self._vectors(train.take(few, seed=0).examples)
             self._mean = x.mean(0)
-            products = (x - self._mean) @ (x - self._mean).T  # whose eigenvectors are those of the covariance, in X
-            values, vectors = (v[..., ::-1][..., : self.num] for v in np.linalg.eigh(products))
+            x -= self._mean
+            values, vectors = (v[..., ::-1][..., : self.num] for v in np.linalg.eigh(x @ x.T))
             values = np.maximum(values, 1e-12 * values[0])  # of constant directions nothing is left
-            self._components = (x - self._mean).T @ (vectors / np.sqrt(values))
+            self._components = x.T @ (vectors / np.sqrt(values))  # the covariance's eigenvectors, from the products'
         else:
             moments = Moments()
             for start in range(0, len(train), 1000):

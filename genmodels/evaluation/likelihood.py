@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from genmodels import data as datasets
+from genmodels.training.callbacks import clock
 
 
 def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0, progress=False, **options) -> dict:
@@ -66,8 +67,7 @@ def _progress(values, data, seconds):
     done, mean = sum(map(len, values)), np.concatenate(values).mean()
     if isinstance(data, datasets.Stream):
         return f"{done} examples: {mean:.2f} nats"
-    left = time.strftime("%H:%M:%S", time.gmtime(seconds * (len(data) - done) / done))
-    return f"{done} of {len(data)} examples: {mean:.2f} nats, {left} left"
+    return f"{done} of {len(data)} examples: {mean:.2f} nats, {clock(seconds * (len(data) - done) / done)} left"
 
 
 def given(model) -> str:

@@ -14,7 +14,7 @@ ABSENT = "–"
 def recorded(run) -> dict:
     """What is known of a run without measuring: the report that `genmodels evaluate` left, or else its training.
 
-    A report of fewer or more steps than the run ended with is not taken, with a warning.
+    A report of other weights than the folder's is not taken, with a warning.
 
     Args:
         run: the folder of a run.
@@ -50,14 +50,17 @@ def recorded(run) -> dict:
 
 
 def outdated(report, run) -> bool:
-    """Whether a report says that it is of other weights than a run's folder holds: of another number of steps.
+    """Whether a report is of other weights than a run's folder holds; a folder without a model holds the report alone.
 
     Example:
-        >>> outdated({"training_steps": 5}, "no-run")
+        >>> outdated({"model_hash": "2c2dd4a1"}, "no-run")
         False
     """
-    steps = {report.get("training_steps"), run_directory.training_cost(run).get("training_steps")}
-    return None not in steps and len(steps) > 1
+    held = run_directory.model_hash(run)
+    if held is None or "model_hash" in report:
+        return None not in (held, report.get("model_hash")) and held != report["model_hash"]
+    steps = run_directory.training_cost(run).get("training_steps")  # of reports from before there was a hash
+    return "parameters" in report and report.get("training_steps") != steps
 
 
 def merged(report, before) -> dict | None:
@@ -68,15 +71,15 @@ def merged(report, before) -> dict | None:
         before: another.
 
     Returns:
-        One dictionary; None where the two are not of the same, or do not say of which weights they are.
+        One dictionary; None where the two are not of the same, or do not say of which they are.
 
     Example:
-        >>> run = {"model": "VAE", "data": "digits", "training_steps": 5}
+        >>> run = {"model": "VAE", "model_hash": "2c2dd4a1", "data": "digits", "data_fingerprint": "8e3a1b2c"}
         >>> merged({**run, "copies": 0.01}, {**run, "nats": -80.0})["nats"]
         -80.0
     """
-    same = ("model", "data", "training_steps")
-    if any(report.get(name) != before.get(name) for name in same) or report.get("training_steps") is None:
+    same = ("model_hash", "data_fingerprint")
+    if any(report.get(name) is None or report[name] != before.get(name) for name in same):
         return None
     samplers = [found["sampling"] for found in (report, before) if "sampling" in found]
     if samplers[1:] and samplers[0] != samplers[1]:
@@ -230,15 +233,14 @@ def _number(value, form):
 
 # Figures by the metric of `evaluate` that gives them.
 FIGURES = {
-    None: ("model", "run", "data", "training_steps", "sampling"),
+    None: ("model", "run", "model_hash", "data", "data_fingerprint", "training_steps", "sampling"),
     "cost": (
         "parameters", "seconds_per_sample", "samples", "memory_mib", "training_seconds", "training_memory_mib",
     ),
     "memorisation": ("copies", "distance_ratio"),
     "quality": (
         "frechet", "kid", "kid_standard_error", "precision", "recall", "density", "coverage", "classifier_score",
-        "frechet_name", "features", "features_hash", "num_real", "num_fake", "data_fingerprint", "split", "resize",
-        "seed", "num", "of",
+        "frechet_name", "features", "features_hash", "num_real", "num_fake", "split", "resize", "seed", "num", "of",
     ),
 }  # fmt: skip
 WORDS = ("model", "run", "data", "kind of likelihood")

@@ -85,6 +85,8 @@ def _converted(network, path, format, run, rows):
     inputs = _examples(copy, rows or 3)
     specs = [keras.InputSpec(shape=(rows, *x.shape[1:]), dtype=x.dtype, name=x.name) for x in copy.inputs]
     signature = [specs if len(specs) > 1 else specs[0]]
+    if len(copy.outputs) > 1 or not all("float" in x.dtype for x in copy.inputs):
+        raise ValueError(f"{network.name!r} must have one output and floating-point inputs, to be checked in {format}.")
     expected = np.asarray(copy(inputs if len(inputs) > 1 else inputs[0]), np.float32)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -97,7 +99,7 @@ def _converted(network, path, format, run, rows):
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             hint = " (try batch_size=1)" if format == "litert" and rows is None else ""
             raise ValueError(f"{network.name!r} cannot be converted to {format}{hint}: {reason}") from error
-        apart = float(np.max(np.abs(given - expected)) / max(1.0, np.max(np.abs(expected))))
+        apart = float(np.max(np.abs(given - expected)) / max(np.max(np.abs(expected)), 1e-30))
         if not apart <= TOLERANCE:
             raise ValueError(f"the {format} file of {network.name!r} is {apart:.1e} off Keras, above {TOLERANCE:.0e}.")
         os.replace(temporary, path)

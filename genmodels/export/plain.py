@@ -1,5 +1,6 @@
 """Networks of Keras' own layers only, which plain Keras loads without this package."""
 
+import inspect
 import math
 
 import keras
@@ -123,6 +124,8 @@ class _Copier:
         expansion = EXPANSIONS.get(type(operation))
         if expansion is None:
             return operation(*arguments, **options)
+        bound = inspect.signature(operation.call).bind(*arguments, **options).arguments
+        arguments = [x for x in bound.values() if isinstance(x, keras.KerasTensor)]  # in order, however they were given
         key = (id(operation), "expanded")
         if key not in self.made:
             inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in arguments]

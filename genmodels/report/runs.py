@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genmodels import catalogue, plots
 from genmodels.core import GenerativeModel
-from genmodels.data import Dataset, as_dataset, data_names, load_data, once
+from genmodels.data import Dataset, as_dataset, data_names, load_data, once, place
 from genmodels.evaluation import tables
 from genmodels.training.run_directory import load_model
 
@@ -124,6 +124,8 @@ def _named(model, name):
     """The test split of a set of that name, or None with the reason."""
     if name not in data_names():
         return None, f"its data, {name}, are no named set"
+    if place(name).startswith("missing: "):
+        return None, f"its data, {name}, are not at hand"  # a report downloads nothing
     try:
         return _fitting(model, load_data(name)[-1]), ""
     except FileNotFoundError:

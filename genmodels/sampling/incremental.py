@@ -118,6 +118,8 @@ class CausalGraph:
                 f"layer {layer.name!r} keeps its weights in {layer.variable_dtype}; likelihoods and samples are "
                 "computed in float32: use float32 or a mixed policy, such as mixed_bfloat16."
             )
+        if sees == Sees.CHANNELS and any(self.tensors[i].sees == Sees.EVERYTHING and i != self.input for i in inputs):
+            raise ValueError(f"layer {layer.name!r} puts channels in order: give it the image itself, unmixed.")
         if Sees.CHANNELS in seen:
             raise ValueError(f"layer {layer.name!r} comes after a layer of channels in order, which must be the last.")
         if stride > 1 and hasattr(layer, "states"):

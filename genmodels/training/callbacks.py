@@ -12,6 +12,17 @@ import numpy as np
 LINE_SECONDS = 10.0  # between lines where there is no terminal
 
 
+def clock(seconds) -> str:
+    """Hours, minutes and seconds, of any number of hours.
+
+    Example:
+        >>> clock(108_061)
+        '30:01:01'
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+
+
 class Interruption:
     """While it is entered, Ctrl-C and SIGTERM ask the loop to stop after the present call, so that the place is kept.
 
@@ -83,7 +94,7 @@ class Progress:
             pace = ""
             if step > self.first:
                 speed = (step - self.first) / max(now - self.started, 1e-9)
-                left = time.strftime("%H:%M:%S", time.gmtime((self.total - step) / speed))
+                left = clock((self.total - step) / speed)
                 pace = f"  {speed:.1f} steps/s  {left} left"
             print(f"step {step}/{self.total}  {text}{pace}", flush=True)
 

@@ -38,6 +38,12 @@ def faster(event_shape) -> tuple[str, str]:
     return chosen, f"measured: bfloat16 runs at {gain:.1f} times the speed of float32 here"
 
 
+def check(asked) -> None:
+    """Raises ValueError for what is none of `CHOICES`."""
+    if asked not in CHOICES:
+        raise ValueError(f"--precision must be {', '.join(CHOICES)}; got {asked!r}.")
+
+
 def chosen(asked, run, event_shape) -> str:
     """A precision by its name; "auto" is that of the run that is there to be continued, or the faster, which is said.
 
@@ -54,8 +60,7 @@ def chosen(asked, run, event_shape) -> str:
         precision: float32 (the examples are no images)
         'float32'
     """
-    if asked not in CHOICES:
-        raise ValueError(f"--precision must be {', '.join(CHOICES)}; got {asked!r}.")
+    check(asked)
     if asked != "auto":
         return asked
     begun = run_directory.precision(run)

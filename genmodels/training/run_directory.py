@@ -10,6 +10,7 @@
 
 import csv
 import functools
+import hashlib
 import io
 import json
 import os
@@ -168,6 +169,12 @@ def training_cost(path) -> dict:
     names = {"step": "training_steps", "seconds": "training_seconds", "peak_memory_mib": "training_memory_mib"}
     found = final_figures(path)
     return {name: found[key] for key, name in names.items() if found.get(key) is not None}
+
+
+def model_hash(path) -> str | None:
+    """What tells the model of a run's folder, or of a file, from others: 16 hexadecimal digits; None where none is."""
+    path = Path(path, "model.keras") if Path(path).is_dir() else Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
 
 
 def precision(path) -> str | None:

@@ -78,10 +78,18 @@ def data_beside(run, model, source: str) -> tuple:
         own = load_of(run)[0]
     except (ValueError, OSError):  # not known, or gone: it may be this
         return given
-    told = noted(run) or {"data": own.name}
-    if _content({**told, "data": source}) == _content(told):
+    told = noted(run) or {"data": own.name.removesuffix(", dynamically binarized")}
+    alike = Path(source).is_dir() == Path(told["data"]).is_dir()
+    if alike and _content({**told, "data": source}) == _content(told):
         return given
-    return own, *_fitting(model, source, lambda *place, **options: (datasets.load_test(*place, **options),))
+    test = _fitting(model, source, lambda *place, **options: (datasets.load_test(*place, **options),))
+    return drawn((own,))[0], *test
+
+
+def drawn(splits) -> tuple:
+    """Train and test split, where they are binarized anew at every visit as `load_data(binarize="static")` has them."""
+    seeds = (0, 2)
+    return tuple(split.binarized("static", seed) if split.dynamic else split for split, seed in zip(splits, seeds))
 
 
 def _content(told):

@@ -143,12 +143,11 @@ class Diffusion(LatentModel):
         return self.timesteps or 1000
 
     def _training_times(self, streams):
-        """One time an example, spread evenly over the batch (Kingma et al. 2021, appendix I.1).
+        """One time an example, spread evenly over the batch (Kingma et al. 2021, appendix I.1), the first anywhere.
 
         And what the terms of the variational bound there count, where the loss has any; else None.
         """
         place = Streams(streams.seed, 0, 1).uniform()[0]
-        # From a place that any example may have, also where their order never changes, in evaluation.
         u = tf.math.floormod(tf.range(streams.num, dtype=tf.float32) / tf.cast(streams.num, tf.float32) + place, 1.0)
         u = tf.clip_by_value(u, 1e-6, 1.0 - 1e-6)
         if self.weighting.name == "elbo":
@@ -313,7 +312,7 @@ class Diffusion(LatentModel):
     def solved(self, solver, x, alphas, sigmas, streams, denoiser):
         """Where a solver takes x, in the network's units; an ancestral one uses the variances that were learned."""
         run = solvers.SOLVERS[solver] if isinstance(solver, str) else solver
-        chosen = getattr(run, "keywords", {}).get("variance", "learned")  # of a partial of it, too
+        chosen = getattr(run, "keywords", {}).get("variance", "learned")  # of a partial, which may say another
         if self.learned_variance and getattr(run, "func", run) is solvers.ancestral and chosen == "learned":
             return run(denoiser, x, alphas, sigmas, streams, variance="learned")
         return run(guide.estimate_of(denoiser), x, alphas, sigmas, streams)
