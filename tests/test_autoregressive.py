@@ -364,7 +364,7 @@ def test_predictive(name, shape, levels, num_classes):
         (lambda x: CausalConv2D(4, name="mine")(ChannelHead(8, 4)(Shift("right")(x), x)), "'mine' comes after"),
         (lambda x: keras.layers.LayerNormalization((1, 2, 3), name="mine")(CausalConv2D(4, mask="A")(x)), "not known"),
     ],
-    ids=["conv", "no-shift", "ahead", "outputs", "head", "after-head", "normalization"],
+    ids=["conv", "no-shift", "ahead", "outputs", "head", "mixed", "after-head", "normalization"],
 )
 def test_networks_that_are_refused(network, words):
     with pytest.raises(ValueError, match=words):

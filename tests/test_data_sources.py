@@ -184,7 +184,6 @@ def test_what_npz_numbers_mean(tmp_path):
     assert train.classes == tuple("abcd") and train.event_shape == (8, 8, 1)
 
 
-@pytest.mark.parametrize("dim", [1, 3])
 def test_classes_of_an_npz_are_those_of_all_its_splits(tmp_path):
     zeros = np.zeros([10, 4, 4], np.uint8)
     np.savez(tmp_path / "few.npz", x_train=zeros, y_train=np.arange(10) % 3, x_test=zeros, y_test=np.arange(10) % 5)
@@ -194,6 +193,7 @@ def test_classes_of_an_npz_are_those_of_all_its_splits(tmp_path):
         load_data(tmp_path / "names.npz")
 
 
+@pytest.mark.parametrize("dim", [1, 3])
 def test_npz_labels_may_be_vectors(tmp_path, dim):
     x = np.arange(40.0)[:, None]
     parts = load_data(saved(tmp_path, x=x, y=x + np.arange(dim)), validation=True)
