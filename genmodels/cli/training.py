@@ -135,7 +135,7 @@ def settings_of(texts, known=None, saying="known are") -> dict:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"--set takes KEY=VALUE; got {text!r}.")
+            raise ValueError(f"a setting is given as KEY=VALUE, such as steps=10; got {text!r}.")
         if known is not None and name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
