@@ -23,7 +23,12 @@ __all__ = ["Batch", "GenerativeModel", "LatentModel", "LikelihoodModel", "Object
 
 
 class Batch(NamedTuple):
-    """What a loss receives: examples as the data set stores them, and class labels or condition vectors, if any."""
+    """What a loss receives: examples as the data set stores them, and class labels or condition vectors, if any.
+
+    Example:
+        >>> Batch(tf.zeros([4, 8, 8, 1], tf.uint8)).labels is None
+        True
+    """
 
     x: tf.Tensor  # [B, *event_shape], uint8 or float32
     labels: tf.Tensor | None = None  # [B] int32 classes, or [B, condition_dim] float32
@@ -39,6 +44,11 @@ class Objective:
             int32 tensor that is new at every update, the scalar a mean over the batch.
         network: the `keras.Layer` whose trainable variables descend the loss.
         updates: updates in one training step, each on a fresh batch.
+
+    Example:
+        >>> import genmodels as gm
+        >>> [(player.name, player.updates) for player in gm.WGANGP((8, 8, 1), width=8).objectives()]
+        [('critic', 5), ('generator', 1)]
     """
 
     name: str
@@ -56,7 +66,7 @@ class GenerativeModel(keras.Model):
 
     Args:
         event_shape: shape of one example: `(28, 28, 1)`, or `(2,)` for points.
-        levels: pixels are the integers 0 … levels-1; None for real numbers, taken as they are.
+        levels: pixels are the integers 0 … levels-1, 2 … 256 of them; None for real numbers, taken as they are.
         num_classes: number of classes of a class-conditional model, or None.
         dtype: Keras dtype policy (`"mixed_bfloat16"` …); None for the global one.
         name: name of the model.
@@ -68,6 +78,14 @@ class GenerativeModel(keras.Model):
         paper: its authors, and where it was published.
         year: of the paper's first version.
         scores: methods that give log-likelihoods, with what kind each is: `{"log_prob": "exact"}`.
+
+    Raises:
+        ValueError: for shapes and numbers out of range.
+
+    Example:
+        >>> import genmodels as gm
+        >>> isinstance(gm.VAE((8, 8, 1), levels=17, latent_dim=2), gm.GenerativeModel)
+        True
     """
 
     condition_dim: int | None = None
@@ -86,7 +104,7 @@ class GenerativeModel(keras.Model):
     def __init__(self, event_shape, *, levels=256, num_classes=None, dtype=None, name=None):
         super().__init__(dtype=dtype, name=name)
         self.event_shape = checked_shape(event_shape)
-        self.levels = checked_count("levels", levels, 2, "None for real-valued data")
+        self.levels = checked_count("levels", levels, 2, "None for real-valued data", most=256)
         self.num_classes = checked_count("num_classes", num_classes, 2, "None for an unconditional model")
         self.average = None
         self.optimizers = {}
@@ -194,7 +212,8 @@ class GenerativeModel(keras.Model):
             x: a `genmodels` data set, an array `[N, *event_shape]`, or a `tf.data.Dataset` of examples.
             y: labels of an array `x`: classes `[N]`, or condition vectors `[N, condition_dim]`.
             batch_size: examples an update.
-            epochs: passes over the data, each rounded up to whole steps; give this or `steps`.
+            epochs: passes over the data, each rounded up to whole steps; the batches of all updates count, six a step
+                of WGAN-GP. Give this or `steps`; of a `tf.data.Dataset`, whose length is unknown, `steps`.
             steps: training steps; a step is one update of every objective, or as many as it asks for.
             validation_data: data as `x`, or a tuple `(x, y)`: evaluated after every epoch as `val_…`.
             callbacks: any `keras.callbacks.Callback`. They see the averaged weights at the end of an epoch.
@@ -298,8 +317,7 @@ class GenerativeModel(keras.Model):
         """Float samples in the data's units as the data's own type."""
         if self.levels is None:
             return tf.cast(x, tf.float32)
-        kind = tf.uint8 if self.levels <= 256 else tf.int32
-        return tf.cast(tf.clip_by_value(tf.round(x), 0.0, self.levels - 1.0), kind)
+        return tf.cast(tf.clip_by_value(tf.round(x), 0.0, self.levels - 1.0), tf.uint8)
 
     def _labels(self, labels, num):
         """Labels as a tensor, `[num]` int32 or `[num, condition_dim]` float32; None for an unconditional model."""
@@ -366,7 +384,13 @@ class GenerativeModel(keras.Model):
 
 
 class LikelihoodModel(GenerativeModel):
-    """A model with a tractable density: autoregressive models and flows."""
+    """A model with a tractable density: autoregressive models and flows. It gives `log_prob`.
+
+    Example:
+        >>> import genmodels as gm
+        >>> gm.RealNVP((2,), levels=None, layers=1, width=8).bits_per_dim(tf.zeros([3, 2])).shape
+        TensorShape([3])
+    """
 
     scores: ClassVar = {"log_prob": "exact"}
 
@@ -380,7 +404,14 @@ class LikelihoodModel(GenerativeModel):
 
 
 class LatentModel(GenerativeModel):
-    """A model that decodes latents: autoencoders, GANs, flows, diffusion. Subclasses set `latent_shape`."""
+    """A model that decodes latents: autoencoders, GANs, flows, diffusion. A subclass gives `latent_shape` and `decode`.
+
+    Example:
+        >>> import genmodels as gm
+        >>> model = gm.VAE((8, 8, 1), levels=17, latent_dim=2)
+        >>> model.decode(model.prior(3, seed=1)).shape
+        TensorShape([3, 8, 8, 1])
+    """
 
     latent_shape: tuple[int, ...]
 

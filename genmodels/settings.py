@@ -102,11 +102,12 @@ def _number(value):
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def checked_count(name, value, least, none_means=None) -> int | None:
-    """An integer of at least `least`, or None where that means something, or a ValueError."""
+def checked_count(name, value, least, none_means=None, *, most=math.inf) -> int | None:
+    """An integer from `least` to `most`, or None where that means something, or a ValueError."""
     if value is None and none_means is not None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        wanted = f"≥ {least}" if most == math.inf else f"from {least} to {most}"
         alternative = "" if none_means is None else f" or {none_means}"
-        raise ValueError(f"`{name}` must be an integer ≥ {least}{alternative}; got {value!r}.")
+        raise ValueError(f"`{name}` must be an integer {wanted}{alternative}; got {value!r}.")
     return int(value)

@@ -1,9 +1,9 @@
 """A convolutional VAE on statically binarized MNIST, measured by its importance-weighted bound.
 
-    python recipes/vae_mnist.py --data binarized_mnist.npz
+    python recipes/vae_mnist.py --data FOLDER
 
-The data file holds Larochelle's binarization: arrays `train`, `valid`, `test` of packed bits. The figure that
-the run ends with, and what it took, stands in docs/results.md.
+FOLDER holds Larochelle's binarized_mnist_{train,valid,test}.amat; or give an .npz of `train`, `valid`, `test`, packed
+by `np.packbits`. The figure that the run ends with, and what it took, stands in docs/results.md.
 """
 
 import json

@@ -107,9 +107,10 @@ def test_a_model_without_encoder_names_project():
     ((0,), {}, r"`event_shape` must be positive integers.*got \(0,\)"),
     ((2.0,), {}, r"`event_shape` must be positive integers.*got \(2.0,\)"),
     ((4, 4), {}, r"\(height, width, channels\) for images or \(dimensions,\) for points; got \(4, 4\)"),
-    ((4,), {"levels": 1}, "`levels` must be an integer ≥ 2 or None for real-valued data; got 1"),
-    ((4,), {"levels": True}, "`levels` must be an integer ≥ 2 .* got True"),
-    ((4,), {"levels": 2.0}, "`levels` must be an integer ≥ 2 .* got 2.0"),
+    ((4,), {"levels": 1}, "`levels` must be an integer from 2 to 256 or None for real-valued data; got 1"),
+    ((4,), {"levels": True}, "`levels` must be an integer from 2 to 256 .* got True"),
+    ((4,), {"levels": 2.0}, "`levels` must be an integer from 2 to 256 .* got 2.0"),
+    ((4,), {"levels": 257}, "`levels` must be an integer from 2 to 256 .* got 257"),
     ((4,), {"num_classes": 1}, "`num_classes` must be an integer ≥ 2 or None for an unconditional model; got 1"),
 ])  # fmt: skip
 def test_data_shapes_and_counts_are_checked(shape, options, message):

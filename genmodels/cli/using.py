@@ -83,7 +83,9 @@ def interpolate(
     rows: int = typer.Option(8, help="How many walks; fewer, where the test pictures are."),
     steps: int = typer.Option(10, help="Pictures in a walk, both ends included."),
     labels: str = LABELS,
-    loop: bool = typer.Option(False, help="One way through all draws and back to the first, for an endless film."),
+    loop: bool = typer.Option(
+        False, help="One way through all draws and back, for an endless film; of one class, the first of --labels."
+    ),
     seed: int = SEED,
     out: Path = typer.Option(Path("interpolation.png"), help="A .png of strips, or a .gif film."),
 ):
@@ -115,13 +117,17 @@ def evaluate(
     run: Path = RUN,
     data: str = DATA,
     metrics: str = typer.Option(None, help=f"Only these of {', '.join(evaluation.METRICS)}, with commas."),
-    score: str = typer.Option(None, help="Which likelihood, where there are two: elbo or log_prob."),
+    score: str = typer.Option(
+        None, help="Of two likelihoods: elbo, or log_prob (of a VAE the importance-weighted bound).  [default: elbo]"
+    ),
     examples: int = typer.Option(None, help="Test examples for the likelihood.  [default: all]"),
     num: int = typer.Option(256, help="Samples, for their time and their distance to the training data."),
     features: str = typer.Option(None, help="Measure samples in these: pixels, classifier, or a network's file."),
     num_quality: int = typer.Option(10_000, help="Samples and test examples for that, at most."),
     seed: int = SEED,
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Of the score: num_samples=500."),
+    set_: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Of the score: num_times=1000, num_samples=500 (flows, VAEs' log_prob)."
+    ),
     sampling: list[str] = typer.Option([], metavar="KEY=VALUE", help="Of the samples: steps=50, temperature=0.8."),
     out: Path = typer.Option(
         None, help="The .json to write, and a .md beside it.  [default: evaluation.json in the run's folder]"

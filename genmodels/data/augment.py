@@ -24,7 +24,7 @@ class Augment:
         saturation: scale the distance to grey by a factor in 1 ± saturation (RGB only).
 
     Raises:
-        ValueError: a negative or non-finite amount, or a shift that is not an integer.
+        ValueError: a negative or non-finite amount, contrast or saturation above 1, or a shift that is not an integer.
 
     Example:
         >>> images = tf.zeros([4, 8, 8, 1], tf.uint8)

@@ -72,6 +72,9 @@ class PixelPCA(Features):
     Args:
         num: components.
 
+    Raises:
+        ValueError: for fewer than one component, and more than the data have numbers, when fitted.
+
     Example:
         >>> import genmodels as gm
         >>> train, test = gm.load_data("digits")
@@ -142,6 +145,9 @@ class ClassifierFeatures(Features):
     Args:
         num: features.
         seed: of the weights and the order of the data.
+
+    Raises:
+        ValueError: for numbers out of range, and by `fit` for data without classes.
 
     Example:
         >>> import genmodels as gm

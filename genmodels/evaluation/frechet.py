@@ -17,6 +17,9 @@ class Moments:
         mean: their mean m, `[F]` float64; None before the first.
         scatter: Σ (x - m)(x - m)ᵀ, `[F, F]` float64; None before the first.
 
+    Raises:
+        ValueError: by `update` and `covariance`, for vectors that do not fit, and too few of them.
+
     Example:
         >>> moments = Moments()
         >>> for batch in np.split(np.random.default_rng(0).normal(size=(90, 2)), 3):

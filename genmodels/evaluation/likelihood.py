@@ -27,6 +27,9 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         `nats` (the mean log-probability, higher is better), `standard_error` of that mean over the examples,
         `bits_per_dim`, `examples`.
 
+    Raises:
+        ValueError: for a model without that score, and data that do not fit it.
+
     Example:
         >>> import genmodels as gm
         >>> train, test = gm.load_data("digits")

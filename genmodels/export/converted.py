@@ -31,7 +31,7 @@ def onnx(network, path) -> Path:
     Raises:
         ValueError: for layers that Keras does not have, a network that the converter refuses, and one whose ONNX file
             gives other numbers; no file is written then.
-        ImportError: where the packages are missing: `pip install genmodels[onnx]`.
+        ImportError: where the packages are missing: `pip install onnx onnxruntime tf2onnx`.
 
     Example:
         >>> import genmodels as gm
@@ -42,7 +42,7 @@ def onnx(network, path) -> Path:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise ImportError(f"ONNX files need the package {package}: pip install genmodels[onnx].") from error
+            raise ImportError(f"ONNX needs the package {package}: pip install onnx onnxruntime tf2onnx.") from error
     return _converted(network, path, "onnx", _run_onnx, None)
 
 

@@ -171,7 +171,7 @@ def _by_batches(function, given, num, size, dtype):
 
 def _data(model):
     """The type and shape of examples."""
-    dtype = tf.float32 if model.levels is None else tf.uint8 if model.levels <= 256 else tf.int32
+    dtype = tf.float32 if model.levels is None else tf.uint8
     return tf.TensorSpec([None, *model.event_shape], dtype, "x")
 
 

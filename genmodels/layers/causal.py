@@ -19,7 +19,12 @@ __all__ = ["CausalConv2D", "CausalLayer", "Sees", "Shift", "SpaceFromDepth"]
 
 
 class Sees(enum.IntEnum):
-    """What a tensor at row r and column c depends on; each includes those above it."""
+    """What a tensor at row r and column c depends on; each includes those above it.
+
+    Example:
+        >>> CausalConv2D(8, left=1, mask="A").sees(Sees.EVERYTHING).name
+        'PIXELS'
+    """
 
     LABELS = 0  # no pixel at all
     ROWS = 1  # rows above r
@@ -40,6 +45,9 @@ class CausalLayer(keras.Layer):
         right: columns to the right.
         stride: rows and columns of the input a step of the output; 2 halves the image.
         **options: for `keras.Layer`.
+
+    Raises:
+        TypeError: when called without a `window` of the subclass.
 
     Example:
         >>> class Average(CausalLayer):  # of a pixel and its left neighbour
@@ -97,6 +105,9 @@ class CausalConv2D(CausalLayer):
         use_bias: add a bias.
         kernel_initializer: of the kernel `[above + 1, left + 1 + right, C, filters]`.
         **options: for `keras.Layer`.
+
+    Raises:
+        ValueError: for another mask.
 
     Example:
         >>> CausalConv2D(8, above=1, left=1, right=1, mask="A")(tf.zeros([2, 5, 4, 3])).shape
@@ -179,6 +190,9 @@ class Shift(CausalLayer):
         direction: "down", the output sees the rows above; "right", it sees the pixels before.
         **options: for `keras.Layer`.
 
+    Raises:
+        ValueError: for another direction.
+
     Example:
         >>> Shift("right")(tf.ones([1, 1, 3, 1]))[0, 0, :, 0].numpy().tolist()
         [0.0, 1.0, 1.0]
@@ -210,6 +224,10 @@ class SpaceFromDepth(CausalLayer):
     Args:
         size: height and width of the output; an odd size loses the last row or column.
         **options: for `keras.Layer`.
+
+    Example:
+        >>> SpaceFromDepth((5, 6))(tf.ones([2, 3, 3, 8])).shape
+        TensorShape([2, 5, 6, 2])
     """
 
     def __init__(self, size, **options):

@@ -23,6 +23,9 @@ class ChannelHead(CausalLayer):
             scales have them; otherwise those of a channel lie side by side.
         **options: for `keras.Layer`.
 
+    Raises:
+        ValueError: when a model reads the network, for features that see the pixel itself.
+
     Example:
         >>> ChannelHead(16, 256)(tf.zeros([1, 4, 4, 8]), tf.zeros([1, 4, 4, 3])).shape
         TensorShape([1, 4, 4, 768])

@@ -61,6 +61,12 @@ class Categorical(Likelihood):
     The parameters are logits; those of one channel lie side by side: [B, ..., C * levels] is read as
     [B, ..., C, levels]. PixelRNN (van den Oord et al. 2016) introduced it with 256 levels.
 
+    Args:
+        levels: pixels are 0 … levels-1.
+
+    Raises:
+        ValueError: for fewer than 2 levels.
+
     Example:
         >>> import tensorflow as tf
         >>> from genmodels.likelihoods import Categorical
@@ -113,6 +119,12 @@ class DiscretizedLogistic(Likelihood):
     The log-scale is bounded smoothly to ±7. `mean` is that of the variable clipped to 0 … levels-1 and not
     rounded: rounding would move it by less than half a level, in jumps. Source: one component of the mixture
     of Salimans et al. 2017 (PixelCNN++).
+
+    Args:
+        levels: pixels are 0 … levels-1.
+
+    Raises:
+        ValueError: for fewer than 2 levels.
 
     Example:
         >>> import tensorflow as tf

@@ -18,6 +18,14 @@ class Likelihood(abc.ABC):
         couples_channels: whether a channel depends on those before it, given the network's output.
         kinds_apart: whether the means of all channels come before their scales, say; otherwise the parameters of a
             channel lie side by side.
+
+    Raises:
+        ValueError: by its methods, for shapes that do not fit each other.
+
+    Example:
+        >>> import genmodels as gm
+        >>> gm.likelihoods.Bernoulli().log_prob(tf.zeros([2, 4, 4, 1]), tf.ones([2, 4, 4, 1])).numpy().round(2).tolist()
+        [-11.09, -11.09]
     """
 
     levels: int | None

@@ -30,6 +30,13 @@ class LogisticMixture(Likelihood):
     of clipped variables, as `DiscretizedLogistic` has it; within a mixture, the earlier channels that a channel's mean
     depends on are replaced by their own expectations, which is exact but for rounding and clipping.
 
+    Args:
+        levels: pixels are 0 … levels-1.
+        mixtures: K.
+
+    Raises:
+        ValueError: for fewer than 2 levels or 1 mixture.
+
     Example:
         >>> import tensorflow as tf
         >>> from genmodels.likelihoods import LogisticMixture

@@ -78,9 +78,16 @@ def gathered(folders, data=None) -> list[Run]:
 def check_finished(folder) -> None:
     """Raises ValueError unless a folder holds a finished run.
 
+    Args:
+        folder: its path.
+
+    Raises:
+        ValueError: names what is missing.
+
     Example:
-        >>> check_finished(Path("runs/vae-mnist"))  # doctest: +SKIP
+        >>> check_finished("runs/vae-mnist")  # doctest: +SKIP
     """
+    folder = Path(folder)
     if not (folder / "run.json").is_file():
         raise ValueError(f"expected a run's folder, with run.json; {folder} is none.")
     for name in ("model.keras", "metrics.json", "log.csv"):

@@ -35,8 +35,8 @@ class VAE(LatentModel):
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
         levels: pixels are 0 … levels-1; None for real-valued data.
         latent_dim: number of latent units.
-        likelihood: p(x | z): "bernoulli", "categorical", "logistic", "normal", or "auto" for the one that fits
-            `levels`; see `genmodels.likelihoods`.
+        likelihood: p(x | z): "bernoulli", "categorical", "logistic", "logistic_mixture", "normal", or "auto" for
+            the one that fits `levels`; see `genmodels.likelihoods`.
         architecture: of the networks that are not given: "conv", "mlp", or "auto" for "conv" on images.
         encoder: a Keras model, or the path of its file, from `event_shape` (scaled to [-1, 1] where `levels` is set)
             to `2 * latent_dim` numbers, μ and log σ²; with `num_classes` also from one-hot labels, as second input.

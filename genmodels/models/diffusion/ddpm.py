@@ -40,7 +40,7 @@ class ImprovedDDPM(Diffusion):
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
         schedule: of the noise.
         timesteps: T, to train at the times i / T; the paper has 4000.
-        **options: as `Diffusion` has them, but for the prediction.
+        **options: as `Diffusion` has them, but for the prediction and `learned_variance`.
 
     Example:
         >>> import genmodels as gm

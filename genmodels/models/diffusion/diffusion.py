@@ -27,7 +27,9 @@ class Diffusion(LatentModel):
     """x_t = α(t) x₀ + σ(t) ε, and a network that tells x₀ from x_t: any schedule, prediction, weighting and solver.
 
     `DDPM`, `ImprovedDDPM`, `NCSN`, `EDM` and `FlowMatching` are this class with the settings of their papers. Inside,
-    images go from -1 to 1; points are taken as they are. The latent is the noise at t = 1, over its deviation.
+    images go from -1 to 1; points are taken as they are. The latent is the noise at t = 1, over its deviation. Logged:
+    `mse` of the network's output, and where terms of the variational bound are in the loss, `bound_terms`, in bits a
+    dimension without the prior's term.
 
     Args:
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.

@@ -26,7 +26,7 @@ class EDM(Diffusion):
         deviation: P_std, of ln σ in training.
         solver: of `sample`.
         steps: of `sample`; with Heun's method 2 · 18 - 1 evaluations.
-        **options: as `Diffusion` has them, but for schedule, prediction and weighting.
+        **options: as `Diffusion` has them, but for schedule and prediction; the "simple" weighting is the paper's λ(σ).
 
     Example:
         >>> import genmodels as gm

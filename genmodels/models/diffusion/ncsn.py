@@ -4,6 +4,7 @@ import keras
 
 from genmodels.models.diffusion.diffusion import Diffusion
 from genmodels.models.diffusion.schedules import VarianceExploding
+from genmodels.settings import checked_count
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -19,7 +20,9 @@ class NCSN(Diffusion):
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points.
         sigma_min: the smallest σ, in the network's units, in which images go from -1 to 1.
         sigma_max: the largest σ.
-        noise_levels: of sampling, how many.
+        noise_levels: of Langevin's sampling, how many.
+        solver: of `sample`.
+        steps: of `sample`; None for `noise_levels`.
         **options: as `Diffusion` has them, but for schedule, prediction and timesteps.
 
     Example:
@@ -30,11 +33,13 @@ class NCSN(Diffusion):
 
     title, paper, year = "NCSN", "Song & Ermon, arXiv:1907.05600", 2019
 
-    def __init__(self, event_shape, *, sigma_min=0.02, sigma_max=2.0, noise_levels=10, solver="langevin", **options):
-        options.setdefault("steps", noise_levels)
+    def __init__(
+        self, event_shape, *, sigma_min=0.02, sigma_max=2.0, noise_levels=10, solver="langevin", steps=None, **options
+    ):
+        noise_levels = checked_count("noise_levels", noise_levels, 1)
         super().__init__(
             event_shape, schedule=VarianceExploding(sigma_min, sigma_max), prediction="score", timesteps=None,
-            solver=solver, **options,
+            solver=solver, steps=noise_levels if steps is None else steps, **options,
         )  # fmt: skip
 
     def default_optimizers(self):

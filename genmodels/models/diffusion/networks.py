@@ -54,7 +54,8 @@ def unet(
         A `keras.Model` from x `[B, H, W, C]`, t `[B]` from 0 to 1 (and labels) to `[B, H, W, outputs]`.
 
     Raises:
-        ValueError: for shapes that are no images, and for attention at heights that do not occur.
+        ValueError: for shapes that are no images, attention at heights that do not occur, heads that do not divide its
+            channels, and dropout with `recompute`.
 
     Example:
         >>> unet((28, 28, 1), width=16).output_shape
@@ -130,6 +131,9 @@ def mlp_denoiser(
 
     Returns:
         A `keras.Model` from x `[B, D]`, t `[B]` from 0 to 1 (and labels) to `[B, outputs]`.
+
+    Raises:
+        ValueError: for shapes that are no points.
 
     Example:
         >>> mlp_denoiser((2,)).output_shape

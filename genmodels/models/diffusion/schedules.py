@@ -21,6 +21,14 @@ class Schedule:
 
     Attributes:
         first: the smallest time at which a sampler asks the network; where it is free of noise, the end itself.
+
+    Raises:
+        TypeError: when a method is called that the subclass lacks.
+
+    Example:
+        >>> times, alphas, sigmas = Linear().grid(4)
+        >>> times.shape, float(alphas[-1]), float(sigmas[-1])
+        ((5,), 1.0, 0.0)
     """
 
     first = 0.0
@@ -92,7 +100,15 @@ class Schedule:
 
 
 class VariancePreserving(Schedule):
-    """A schedule with α² + σ² = 1; a subclass gives `squares` and their inverse, each exact where it is small."""
+    """A schedule with α² + σ² = 1; a subclass gives `squares` and their inverse, each exact where it is small.
+
+    Raises:
+        TypeError: when a method is called that the subclass lacks.
+
+    Example:
+        >>> isinstance(Cosine(), VariancePreserving), isinstance(Karras(), VariancePreserving)
+        (True, False)
+    """
 
     first = 1e-3  # the first of DDPM's thousand steps
     end = 1.0  # the subclass's own time at t = 1
@@ -131,6 +147,9 @@ class Linear(VariancePreserving):
     Args:
         beta_min: β(0).
         beta_max: β(1).
+
+    Raises:
+        ValueError: unless 0 < β(0) < β(1).
 
     Example:
         >>> alpha, sigma = Linear().levels(tf.constant(1.0))
@@ -197,6 +216,9 @@ class Sigmoid(VariancePreserving):
         start: of the sigmoid's argument.
         stop: of the sigmoid's argument; above `start`.
         temperature: by which the argument is divided.
+
+    Raises:
+        ValueError: for a start that is not below the stop, and a temperature that is not above 0.
 
     Example:
         >>> alpha, sigma = Sigmoid().levels(tf.constant(0.0))
@@ -376,7 +398,15 @@ SCHEDULES = {
 
 
 def get(schedule) -> Schedule:
-    """A schedule by its name, or as it is."""
+    """A schedule by its name, or as it is.
+
+    Raises:
+        ValueError: for an unknown name, and what is no schedule.
+
+    Example:
+        >>> type(get("cosine")).__name__
+        'Cosine'
+    """
     if isinstance(schedule, str) and schedule in SCHEDULES:
         return SCHEDULES[schedule]()
     if not isinstance(schedule, Schedule):

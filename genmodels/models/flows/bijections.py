@@ -23,6 +23,9 @@ class Bijection(keras.layers.Layer):
 
     Within a `Chain` the parts are called as layers, so `training` reaches the networks inside them.
 
+    Raises:
+        TypeError: when a method is called that the subclass lacks.
+
     Example:
         >>> import genmodels as gm
         >>> class Cube(gm.flows.Bijection):
@@ -104,6 +107,9 @@ class Chain(Bijection):
         dtype: Keras dtype policy.
         name: name of the layer.
 
+    Raises:
+        ValueError: for parts that are no bijections.
+
     Example:
         >>> import genmodels as gm
         >>> chain = gm.flows.Chain([gm.flows.Squeeze(), gm.flows.ActNorm()])
@@ -164,6 +170,9 @@ class Recomputed(Bijection):
         dtype: Keras dtype policy.
         name: name of the layer.
 
+    Raises:
+        ValueError: for what is no bijection.
+
     Example:
         >>> import genmodels as gm
         >>> z, log_det = Recomputed(gm.flows.ActNorm())(tf.ones([2, 4, 4, 3]))
@@ -214,6 +223,9 @@ class Inverse(Bijection):
         bijection: the one to turn around.
         dtype: Keras dtype policy.
         name: name of the layer.
+
+    Raises:
+        ValueError: for what is no bijection, and when built for one that changes the shape.
 
     Example:
         >>> import genmodels as gm

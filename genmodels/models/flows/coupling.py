@@ -29,6 +29,10 @@ class Coupling(Bijection):
         dtype: Keras dtype policy of the network; the bijection itself computes in float32.
         name: name of the layer.
 
+    Raises:
+        ValueError: for another mask or transform, and when built for a network of other shapes, one channel without a
+            checkerboard, and a checkerboard of points.
+
     Example:
         >>> import genmodels as gm
         >>> coupling = gm.flows.Coupling("affine", width=16)

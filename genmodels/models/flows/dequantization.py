@@ -17,11 +17,19 @@ from genmodels.models.flows.bijections import PACKAGE, Chain, sum_over_event
 from genmodels.models.flows.coupling import Coupling
 from genmodels.models.flows.elementwise import Logit
 from genmodels.models.flows.shapes import Squeeze
+from genmodels.settings import checked_count
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class UniformDequantization(keras.layers.Layer):
-    """q(u | x) is uniform."""
+    """q(u | x) is uniform.
+
+    Example:
+        >>> from genmodels.sampling import Streams, make_seed
+        >>> u, log_q = UniformDequantization()(tf.zeros([2, 4]), Streams(make_seed(0), 0, 2))
+        >>> u.shape, log_q.numpy().tolist()
+        (TensorShape([2, 4]), [0.0, 0.0])
+    """
 
     def __init__(self, *, dtype="float32", name=None):
         super().__init__(dtype=dtype, name=name, autocast=False)
@@ -56,11 +64,20 @@ class VariationalDequantization(keras.layers.Layer):
         width: filters, or units, of their networks and of the features.
         dtype: Keras dtype policy of the networks.
         name: name of the layer.
+
+    Raises:
+        ValueError: for numbers below 1.
+
+    Example:
+        >>> import genmodels as gm
+        >>> noise = VariationalDequantization(couplings=1, width=8)
+        >>> gm.Glow((4, 4, 1), steps=1, width=8, dequantization=noise).log_prob(np.zeros([2, 4, 4, 1], "uint8")).shape
+        TensorShape([2])
     """
 
     def __init__(self, couplings=4, width=64, *, dtype="float32", name=None):
         super().__init__(dtype=dtype, name=name, autocast=False)
-        self.couplings, self.width = couplings, width
+        self.couplings, self.width = checked_count("couplings", couplings, 1), checked_count("width", width, 1)
 
     def build(self, x_shape):
         """Creates the features' network and the couplings."""

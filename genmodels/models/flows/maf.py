@@ -27,7 +27,7 @@ class MAF(NormalizingFlow):
         width: units of the hidden layers of each network; None for D, and at least 128.
         depth: hidden layers of each network.
         transform: "affine" as in the paper, "additive", "spline", or an object of `genmodels.flows`.
-        logit: α of the logit that integers pass first; the paper has 1e-6 for MNIST and 0.05 for CIFAR-10.
+        logit: α of the logit that integers pass first, None for none; the paper has 1e-6 for MNIST, 0.05 for CIFAR-10.
         num_classes: number of classes of a conditional model.
         condition_dim: length of a conditional model's real-valued vectors.
         dequantization: "uniform", "variational", or a layer as in `NormalizingFlow`.

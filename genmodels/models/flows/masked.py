@@ -27,6 +27,9 @@ class MaskedDense(keras.layers.Layer):
         kernel_initializer: Keras initializer; its scale is corrected for the number of inputs that each unit reads.
         **options: for `keras.Layer`.
 
+    Raises:
+        ValueError: when built for inputs of another length.
+
     Example:
         >>> layer = MaskedDense([1, 2], [0, 1, 2], kernel_initializer="ones")
         >>> (layer(tf.constant([[1.0, 10.0]])) != 0).numpy().tolist()

@@ -16,6 +16,10 @@ class Squeeze(Bijection):
 
     Raises:
         ValueError: for odd heights and widths, when built.
+
+    Example:
+        >>> Squeeze().forward(tf.ones([2, 4, 6, 1])).shape
+        TensorShape([2, 2, 3, 4])
     """
 
     def build(self, x_shape, condition_shape=None):
@@ -40,7 +44,12 @@ class Squeeze(Bijection):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Flatten(Bijection):
-    """Any shape to a vector: `[B, …]` to `[B, D]`."""
+    """Any shape to a vector: `[B, …]` to `[B, D]`.
+
+    Example:
+        >>> Flatten()(tf.ones([2, 4, 6, 1]))[0].shape
+        TensorShape([2, 24])
+    """
 
     def build(self, x_shape, condition_shape=None):
         """Remembers the shape."""
@@ -68,6 +77,13 @@ class Permutation(Bijection):
         order: "reverse", "random" (drawn once, when built, and saved), or the order itself: z[i] = x[order[i]].
         dtype: Keras dtype policy.
         name: name of the layer.
+
+    Raises:
+        ValueError: for another order, and when built for one that is no permutation of the last axis.
+
+    Example:
+        >>> Permutation([2, 0, 1])(tf.constant([[1.0, 2.0, 3.0]]))[0].numpy().tolist()
+        [[3.0, 1.0, 2.0]]
     """
 
     def __init__(self, order="reverse", *, dtype="float32", name=None):
@@ -112,6 +128,13 @@ class Split(Bijection):
         rest: the bijection that x_a goes on through, to a vector.
         dtype: Keras dtype policy of the prior's network.
         name: name of the layer.
+
+    Raises:
+        ValueError: for what is no bijection, and when built for one that does not end in a vector.
+
+    Example:
+        >>> Split(Flatten())(tf.ones([2, 4, 4, 6]))[0].shape
+        TensorShape([2, 96])
     """
 
     def __init__(self, rest, *, dtype="float32", name=None):

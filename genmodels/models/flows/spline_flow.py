@@ -31,7 +31,7 @@ class NeuralSplineFlow(NormalizingFlow):
         levels: pixels are 0 … levels-1; None for real-valued data.
         kind: "coupling" (RQ-NSF (C): densities and samples take one pass), or "autoregressive" (RQ-NSF (AR): samples
             take D passes, densities are a little better).
-        layers: layers in all; for images, layers a scale.
+        layers: layers in all; of images in couplings, layers a scale.
         scales: how often an image is squeezed (coupling); None for as often as its sides stay even, down to 4 pixels or
             more.
         width: units or filters of the hidden layers of the networks; None for 128, and with autoregressive layers for
@@ -45,6 +45,9 @@ class NeuralSplineFlow(NormalizingFlow):
         dequantization: "uniform", "variational", or a layer as in `NormalizingFlow`.
         dtype: Keras dtype policy of the networks; the bijections compute in float32.
         name: name of the model.
+
+    Raises:
+        ValueError: for settings out of range, and those that do not go together.
 
     Example:
         >>> import genmodels as gm

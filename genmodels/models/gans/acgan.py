@@ -21,6 +21,9 @@ class ACGAN(GAN):
         **options: as `GAN` has them; a `critic` of one's own takes no label and gives
             `[B, 1 + num_classes]`: its value, then the logits of the classes.
 
+    Raises:
+        ValueError: without classes, for a weight that is not above 0, and as `GAN`.
+
     Example:
         >>> import genmodels as gm
         >>> model = gm.ACGAN((8, 8, 1), levels=17, num_classes=3)

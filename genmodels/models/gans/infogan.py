@@ -33,6 +33,9 @@ class InfoGAN(GAN):
         **options: as `GAN` has them, but for `latent_dim`; a `critic` of one's own gives
             `[B, 1 + Σ categorical + 2 · continuous]`: the value, logits, means, log-variances.
 
+    Raises:
+        ValueError: without a code, for numbers out of range, and as `GAN`.
+
     Example:
         >>> import genmodels as gm
         >>> model = gm.InfoGAN((8, 8, 1), levels=17, categorical=(3,), continuous=1)

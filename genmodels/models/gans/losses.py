@@ -19,6 +19,11 @@ class AdversarialLoss(abc.ABC):
         player: what the field calls the network that judges: "critic" of Wasserstein's distance, else "discriminator".
             It names the objective.
         measures_distance: whether the mean value on real less that on generated data estimates a distance.
+
+    Example:
+        >>> import genmodels as gm
+        >>> float(gm.gans.Wasserstein().critic(tf.constant([3.0, 5.0]), tf.constant([1.0, 1.0])))
+        -3.0
     """
 
     player: ClassVar[str] = "discriminator"

@@ -19,6 +19,11 @@ class Regularizer:
 
     Attributes:
         name: of the penalty in the log.
+
+    Example:
+        >>> import genmodels as gm
+        >>> isinstance(gm.gans.R1(1.0), gm.gans.Regularizer)
+        True
     """
 
     name: ClassVar[str] = "penalty"
@@ -118,6 +123,9 @@ class GradientPenalty(_GradientPenalty):
         weight: the paper's λ.
         target: the norm that is free of penalty.
         one_sided: penalize only norms above the target.
+
+    Raises:
+        ValueError: for a weight or a target that is not above 0.
 
     Example:
         >>> penalty = GradientPenalty(weight=10.0)

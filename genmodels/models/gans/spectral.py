@@ -56,6 +56,11 @@ def spectral_normalized(network):
     Raises:
         ValueError: for a network that is not functional or sequential, and so cannot be taken apart, and for a layer
             with kernels of another kind, such as a transposed or a depthwise convolution.
+
+    Example:
+        >>> critic = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+        >>> [type(layer).__name__ for layer in spectral_normalized(critic).layers]
+        ['SpectralNormalized', 'SpectralNormalized']
     """
     if not isinstance(network, keras.Sequential) and not hasattr(network, "operations"):
         raise ValueError(
