@@ -3,17 +3,14 @@
     python benchmarks/autoregressive_sampling.py --out sampling.json
 
 The first table draws the same images both ways, whole, in one process. The others cannot wait for the slow way: there
-its time is that of one pass of its loop, the median of several, times its passes, and the column says so.
+its time is that of one pass of its loop, the median of several, times its passes, and the column says so. The slow way
+of the first table runs once, its trace included.
 """
 
-import json
-import os
 import statistics
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
+import bench
 import numpy as np
 import tensorflow as tf
 import typer
@@ -92,9 +89,9 @@ def main(
     out: str = typer.Option("", help="A JSON file for the figures."),
 ):
     """Times both ways of sampling."""
-    keras.utils.set_random_seed(0)
+    figures = bench.prepare(2) | {"repeats": repeats}
     model = gated()
-    figures = {"whole": whole(model, 16, repeats), "rows": []}
+    figures |= {"whole": whole(model, 16, repeats), "rows": []}
     for batch in cli.integers(batches):
         figures["rows"].append(measure("gated 28×28", model, batch, repeats))
     for size in cli.integers(sizes):
@@ -102,10 +99,8 @@ def main(
     if colour:
         plus = gm.PixelCNNPlusPlus((32, 32, 3))
         for batch in (1, 16, 64):
-            figures["rows"].append(measure("PixelCNN++ 32×32×3", plus, batch, 3, passes=3))
-    if out:
-        with open(out, "w") as file:
-            json.dump(figures, file, indent=2)
+            figures["rows"].append(measure("PixelCNN++ 32×32×3", plus, batch, repeats))
+    bench.save(figures, out)
 
 
 if __name__ == "__main__":

@@ -57,25 +57,26 @@ def rate(examples, repeats, num):
 
 def taken(name, repeats):
     """Images a second that a model's training takes."""
-    steps = bench.fit_steps(getattr(gm, name)(SHAPE, dtype="mixed_bfloat16"), bench.pixels(1024, SHAPE), BATCH)
-    rates = []
+    model = getattr(gm, name)(SHAPE, dtype="mixed_bfloat16")
+    steps = bench.fit_steps(model, bench.pixels(1024, SHAPE), BATCH)
+    images, rates = 4 * BATCH * sum(player.updates for player in model.objectives()), []
     for _ in range(repeats + 1):
         began = time.perf_counter()
         steps(4)
-        rates.append(4 * BATCH / (time.perf_counter() - began))
+        rates.append(images / (time.perf_counter() - began))
     return statistics.median(rates[1:])
 
 
 def decoded(pictures, repeats, num):
     """Images a second that are decoded into a new cache; and the data."""
     rates = []
-    for _ in range(repeats):
+    for _ in range(repeats + 1):  # the first also reads the files from the disk
         with tempfile.TemporaryDirectory() as cache:
             os.environ["GENMODELS_CACHE"] = cache
             began = time.perf_counter()
             gm.load_data(pictures)
             rates.append(num / (time.perf_counter() - began))
-    return statistics.median(rates)
+    return statistics.median(rates[1:])
 
 
 def main(
@@ -92,7 +93,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as cache:
         write_pictures(Path(folder), num)
         figures["bytes_a_picture"] = sum(file.stat().st_size for file in Path(folder).iterdir()) / num
-        reads = {"64×64×3, PNG, decoded into the cache": decoded(folder, min(repeats, 3), num)}
+        reads = {"64×64×3, PNG, decoded into the cache": decoded(folder, repeats, num)}
         os.environ["GENMODELS_CACHE"] = cache
         sources["64×64×3, PNG, from the cache"] = gm.load_data(folder)[0]
         reads |= {name: rate(source, repeats, min(len(source), 16_384)) for name, source in sources.items()}

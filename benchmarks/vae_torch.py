@@ -52,17 +52,6 @@ class Block(nn.Module):
         return x + self.second(activated(self.first(activated(x))))
 
 
-class Crop(nn.Module):
-    """The first rows and columns."""
-
-    def __init__(self, size):
-        super().__init__()
-        self.size = size
-
-    def forward(self, x):
-        return x[:, :, : self.size, : self.size]
-
-
 class VAE(nn.Module):
     """Ours for images whose longer side is halved to about 4 pixels."""
 
@@ -84,8 +73,9 @@ class VAE(nn.Module):
         for stage in reversed(range(len(filters))):
             after = filters[stage - 1] if stage else 2 * channels
             layers += [Block(filters[stage]), nn.LeakyReLU(0.2)]
-            layers.append(nn.ConvTranspose2d(filters[stage], after, 4, stride=2, padding=1))
-            layers += [Crop(sizes[stage])] if sizes[stage] % 2 else []
+            odd = sizes[stage] % 2  # where 4 pixels become 7, PyTorch drops the odd row in front, Keras behind
+            options = {"stride": 2, "padding": 1 + odd, "output_padding": odd}
+            layers.append(nn.ConvTranspose2d(filters[stage], after, 4, **options))
         self.decoder = nn.Sequential(*layers)
 
 

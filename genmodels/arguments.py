@@ -56,9 +56,10 @@ def conditions(vectors, num, dim):
     return vectors
 
 
-def sampling_options(generate) -> list[str]:
-    """The names of what a model's `generate` takes beside streams and labels."""
-    return list(inspect.signature(generate).parameters)[2:]
+def sampling_options(generate) -> dict | None:
+    """What a model's `generate` takes beside streams and labels, by name; None where it takes whatever is given."""
+    options = dict(list(inspect.signature(generate).parameters.items())[2:])
+    return None if any(p.kind is p.VAR_KEYWORD for p in options.values()) else options
 
 
 def check_options(generate, options):
@@ -66,7 +67,7 @@ def check_options(generate, options):
     if not options:
         return  # before the signature is read, at every call of `sample`
     offered = sampling_options(generate)
-    unknown = sorted(set(options) - set(offered))
+    unknown = [] if offered is None else sorted(set(options) - set(offered))
     if unknown:
         family = type(generate.__self__).__name__
         raise ValueError(

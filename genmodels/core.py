@@ -17,7 +17,14 @@ import tensorflow as tf
 from genmodels import arguments
 from genmodels.compiling import few_sizes
 from genmodels.sampling import Streams, make_seed
-from genmodels.settings import checked_count, checked_shape, deserialized, recorded, serialized
+from genmodels.settings import (
+    checked_count,
+    checked_shape,
+    constructor_arguments,
+    deserialized,
+    recorded,
+    serialized,
+)
 
 __all__ = ["Batch", "GenerativeModel", "LatentModel", "LikelihoodModel", "Objective"]
 
@@ -176,11 +183,11 @@ class GenerativeModel(keras.Model):
         if clipnorm is not None and not clipnorm > 0:
             raise ValueError(f"`clipnorm` must be above 0, or None for no clipping; got {clipnorm}.")
         accumulate = checked_count("accumulate", accumulate, 1)
+        self.optimizers = optimizers.built(self, optimizer)  # first, since it may refuse
         if self.average is not None:
             self.average.rest()
             self._tracker.untrack(self.average)  # Keras keeps a layer whose attribute is overwritten
             self.average = None
-        self.optimizers = optimizers.built(self, optimizer)
         # Keras callbacks that schedule the learning rate look for `optimizer`; a game has no single one.
         self.optimizer = next(iter(self.optimizers.values())) if len(self.optimizers) == 1 else None
         self.average = None if ema is None else WeightAverage(self._float_weights(), ema)
@@ -356,8 +363,10 @@ class GenerativeModel(keras.Model):
 
     def get_config(self):
         """The constructor's arguments, Keras objects among them in serialized form."""
-        config = {name: serialized(value) for name, value in self._arguments.items()}
-        return {**config, "name": self.name, "dtype": serialized(self.dtype_policy)}
+        named = {"name": self.name, "dtype": self.dtype_policy}
+        known = constructor_arguments(type(self))  # a class of one's own may take neither
+        values = {**self._arguments, **{name: value for name, value in named.items() if name in known}}
+        return {name: serialized(value) for name, value in values.items()}
 
     @classmethod
     def from_config(cls, config):

@@ -386,6 +386,13 @@ def test_a_coarse_map_of_labels_is_refused():
         gm.AutoregressiveModel((4, 4, 1), keras.Model([image, label], CausalConv2D(4)(x)), levels=4, num_classes=2)
 
 
+def test_an_image_that_is_doubled_first_is_refused():
+    image = keras.Input((4, 4, 1))
+    x = gm.layers.SpaceFromDepth((8, 8), name="doubled")(CausalConv2D(32, above=1, left=1, right=1, mask="A")(image))
+    with pytest.raises(ValueError, match=r"'doubled' .* larger than the data's"):
+        gm.AutoregressiveModel((4, 4, 1), keras.Model(image, CausalConv2D(4, stride=2)(x)), levels=4)
+
+
 def test_networks_must_be_functional():
     class Network(keras.Model):
         def call(self, x):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genmodels.data import Dataset, batches, once
+from genmodels.data import Augment, Dataset, batches, once
 from genmodels.data.splits import hold_out
 
 
@@ -338,6 +338,7 @@ def test_a_dataset_refuses(examples, labels, options, words):
         (lambda data: batches(data, 2, seed=0.5), "64 bits"),
         (lambda data: batches(data, 2, seed=0, start=-1), "start"),
         (lambda data: once(data, 2.0), "batch_size"),
+        (lambda data: Augment(flip=1), "`flip` must be True or False; got 1"),
     ],
 )
 def test_wrong_use_is_refused(call, words):

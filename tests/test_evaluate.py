@@ -165,6 +165,24 @@ def test_other_data_than_the_runs_are_test_data_as_a_whole(tmp_path, run, digits
     assert [len(s) for s in source.data_beside(tmp_path, gm.load_model(run), tmp_path / "other.npz")] == [45, 5]
 
 
+def test_a_folder_in_the_home_is_the_folder_that_was_trained_on(tmp_path, monkeypatch):
+    """Its training pictures would be measured as test data else."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(20):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / "photos" / f"{i}.png")
+    train, test = gm.load_data("~/photos", size=8)
+    (tmp_path / "run").mkdir()
+    record = {"settings": {"data": {"name": train.name, "fingerprint": train.fingerprint()}}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    source.note(tmp_path / "run", {"data": str(tmp_path / "photos"), "size": 8})
+    model = gm.VAE((8, 8, 3), latent_dim=2, architecture="mlp")
+    for place in ("~/photos", tmp_path / "photos"):
+        given = source.data_beside(tmp_path / "run", model, place)
+        assert [len(split) for split in given] == [len(train), len(test)] == [18, 2]
+
+
 def test_the_same_data_under_another_name_are_the_runs_own(tmp_path, run):
     """Flipped, binarized or with a validation split set apart: what was trained on is not measured on."""
     for folder in ("here", "there"):

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 ALLOWED = {
     "core": {"arguments", "compiling", "sampling", "settings"},
     "models": {"arguments", "compiling", "core", "settings", "likelihoods", "networks", "layers", "sampling"},
-    "training": {"compiling", "core", "sampling", "data", "files", "images", "memory", "plots"},
+    "training": {"compiling", "core", "sampling", "settings", "data", "files", "images", "memory", "plots"},
     "latent": {"core", "sampling", "settings"},
     "evaluation": {"arguments", "core", "data", "files", "latent", "memory", "sampling", "settings", "training"},
     "export": {"arguments", "settings", "core", "compiling", "files", "layers", "models", "networks", "sampling"},

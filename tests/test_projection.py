@@ -178,7 +178,7 @@ def test_a_gan_walks_between_examples_and_the_seed_is_that_of_the_search():
         ({"labels": [0, 1, 2]}, "`labels` were given"),
         ({"steps": 0}, "`steps` must be an integer ≥ 1; got 0"),
         ({"starts": 1.0}, "`starts` must be an integer ≥ 1; got 1.0"),
-        ({"batch_size": 0}, "`batch_size` must be an integer ≥ 1; got 0"),
+        ({"batch_size": 0}, "`batch_size` must be an integer ≥ 1 or None; got 0"),
         ({"learning_rate": 0}, "`learning_rate` must be a finite number above 0; got 0"),
         ({"seed": -1}, "`seed` must be"),
         ({"model": Decoder((2,), (1,), lambda z, labels: tf.zeros([z.shape[0], 2]))}, "must be differentiable"),

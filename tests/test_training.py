@@ -68,6 +68,28 @@ def test_gradients_are_clipped_by_their_global_norm():
     np.testing.assert_allclose(model.value, clipped[-1], rtol=1e-5)
 
 
+def test_keras_own_accumulation_of_updates_is_that_of_keras_adam():
+    class Plain(keras.optimizers.Adam):
+        """Whose updates stay Keras' own."""
+
+    values = []
+    for kind in (keras.optimizers.Adam, Plain):
+        model = mean_model(kind(0.1, gradient_accumulation_steps=2))
+        model.fit(toys.points(), batch_size=16, steps=7, verbose=0)
+        values.append(model.value)
+    np.testing.assert_allclose(*values, rtol=1e-5)
+    assert np.abs(values[0]).min() > 0.2  # three updates of 0.1
+
+
+def test_gradients_of_a_scaled_loss_are_clipped_in_true_units():
+    values = []
+    for scale in (None, 128.0):
+        model = mean_model(keras.optimizers.SGD(0.05, loss_scale_factor=scale), clipnorm=0.5)
+        model.fit(toys.points(), batch_size=16, steps=9, verbose=0)
+        values.append(model.value)
+    np.testing.assert_allclose(*values, rtol=1e-5)
+
+
 def test_average_is_the_recursion_with_warm_up_and_is_what_the_model_is_at_rest():
     model = mean_model(ema=0.8)
     model.fit(toys.points(), batch_size=16, steps=60, verbose=0)
@@ -378,11 +400,14 @@ def test_wrong_settings_are_refused_before_any_work(tmp_path):
         ({}, "either `epochs` or `steps`"),
         ({"epochs": 1, "steps": 1}, "either `epochs` or `steps`"),
         ({"epochs": 0}, "`epochs` must be an integer ≥ 1; got 0"),
-        ({"steps": 1, "batch_size": 0}, "`batch_size` must be a positive multiple"),
+        ({"steps": 1, "batch_size": 0}, "`batch_size` must be an integer ≥ 1; got 0"),
         ({"steps": 1, "save_every": 0}, "`save_every`"),
         ({"steps": 1, "callbacks": [print]}, "keras.callbacks.Callback"),
         ({"steps": 1, "verbose": 3}, "`verbose`"),
         ({"steps": 1, "seed": -1}, "`seed`"),
+        ({"steps": 1, "seed": 2**63}, "`seed`"),
+        ({"steps": True}, "`steps` must be an integer ≥ 1; got True"),
+        ({"steps": 1, "validation_data": tf.data.Dataset.from_tensor_slices(x).repeat()}, "needs an end"),
     ]
     for options, message in fits:
         with pytest.raises(ValueError, match=message):
@@ -393,6 +418,8 @@ def test_wrong_settings_are_refused_before_any_work(tmp_path):
         ({"clipnorm": 0}, "`clipnorm` must be above 0"),
         ({"accumulate": 0}, "`accumulate`"),
         ({"optimizer": {"player": "adam"}}, r"expected \['model'\], got \['player'\]"),
+        ({"optimizer": keras.optimizers.Adam(use_ema=True)}, r"use_ema.*compile\(ema=…\)"),
+        ({"optimizer": mean_model().optimizer}, "built for another network"),
     ]
     for options, message in compiles:
         with pytest.raises(ValueError, match=message):
@@ -401,6 +428,33 @@ def test_wrong_settings_are_refused_before_any_work(tmp_path):
         mean_model(accumulate=3).fit(x, batch_size=16, steps=1)
     with pytest.raises(ValueError, match=r"data have shape \(3,\)"):
         model.fit(np.zeros((4, 3), np.float32), steps=1)
+
+
+def test_a_refused_compile_leaves_the_model_as_it_was():
+    model = mean_model(ema=0.9)
+    with pytest.raises(ValueError, match="adamm"):
+        model.compile("adamm")
+    model.fit(toys.points(), batch_size=16, steps=np.int64(2), callbacks=None, verbose=0)
+    assert model.average.decay == 0.9 and int(model.average.updates.numpy()) == 2
+
+
+def test_activity_regularizers_are_refused():
+    dense = keras.layers.Dense(8, activity_regularizer="l2", name="penalized")
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense])
+    model = gm.VAE((8, 8, 1), levels=17, latent_dim=4, architecture="mlp", encoder=network)
+    with pytest.raises(ValueError, match=r"'penalized' .* activity regularizer"):
+        model.compile()
+
+
+def test_a_run_ends_where_its_samples_cannot_be_drawn(tmp_path):
+    class Infinite(toys.Mean):
+        def generate(self, streams, labels):
+            return super().generate(streams, labels) / 0.0
+
+    model = Infinite()
+    with pytest.warns(UserWarning, match="samples of step 2 are not finite"):
+        model.fit(toys.points(), batch_size=16, steps=2, run_dir=tmp_path / "run", verbose=0)
+    assert (tmp_path / "run" / "model.keras").is_file() and not (tmp_path / "run" / "samples").exists()
 
 
 def test_a_weight_that_the_loss_does_not_reach_is_named():

@@ -12,7 +12,7 @@ import typer
 
 from genmodels import catalogue
 from genmodels.data import data_names
-from genmodels.settings import constructor_arguments, fixed_arguments
+from genmodels.settings import checked_count, checked_positive, constructor_arguments, fixed_arguments
 from genmodels.training import precision as precisions
 from genmodels.training import source
 from genmodels.training.replicas import is_chief
@@ -51,11 +51,10 @@ def train(
     """
     cls = catalogue.model_class(model)
     precisions.check(precision)
+    _check(steps, epochs, batch_size, seed, ema, clipnorm)  # before the data are read
     if distribute == "hosts" and precision == "auto":
         raise ValueError("--distribute hosts needs --precision by name: the hosts might find different ones faster.")
     strategy = _strategy(distribute)  # before TensorFlow computes anything
-    if steps is not None and epochs is not None:
-        raise ValueError("give --steps or --epochs, not both.")
     if size is not None and size > LARGEST:
         raise ValueError(f"--size must be at most {LARGEST}; got {size}. The default networks are made for 8 to 64.")
     arguments = parsed_settings(cls, set_)
@@ -80,6 +79,18 @@ def train(
         run_dir=run, seed=seed,
     )  # fmt: skip
     print(f"next: genmodels sample {shlex.quote(str(run))}")
+
+
+def _check(steps, epochs, batch_size, seed, ema, clipnorm):
+    if steps is not None and epochs is not None:
+        raise ValueError("give --steps or --epochs, not both.")
+    for name, value in (("--steps", steps), ("--epochs", epochs), ("--batch-size", batch_size)):
+        checked_count(name, value, 1, "left out")
+    checked_count("--seed", seed, 0, most=2**32 - 1)  # Keras' own takes no more
+    if not 0 <= ema < 1:
+        raise ValueError(f"--ema must be at least 0 and below 1; got {ema:g}.")
+    if clipnorm is not None:
+        checked_positive("--clipnorm", clipnorm)
 
 
 def build(cls, data, arguments, conditional=False, precision="float32"):
@@ -204,7 +215,7 @@ def _is_named(data):
 
 def _is_folder(data):
     """Whether a source is a folder of pictures; a name goes before a folder of that name."""
-    return Path(data).is_dir() and not _is_named(data)
+    return Path(data).expanduser().is_dir() and not _is_named(data)
 
 
 def _anywhere(data):
@@ -213,7 +224,8 @@ def _anywhere(data):
 
 
 def _stem(data):
-    return Path(data).resolve().stem if Path(data).exists() else data
+    place = Path(data).expanduser()
+    return place.resolve().stem if place.exists() else data
 
 
 def _thousands(number):

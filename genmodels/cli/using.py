@@ -64,10 +64,12 @@ def reconstruct(
     out: Path = typer.Option(Path("reconstructions.png"), help="The .png to write."),
 ):
     """Encodes test pictures and decodes them again: each stands left of its reconstruction."""
+    if out.suffix != ".png":
+        raise ValueError(f"--out must end in .png; got {out}.")
     model = _pictures(_with_latents(load_model(run)), run)
     _, test = _data(model, run, data)
     chosen = test.take(min(checked_count("num", num, 1), len(test)), seed=seed)
-    labels = None if model.num_classes is None else chosen.labels
+    labels = None if model.num_classes is None and model.condition_dim is None else chosen.labels
     if not latent.has_encoder(model):
         print(f"a {type(model).__name__} has no encoder: searching for the nearest latents", flush=True)
         rebuilt = model.decode(latent.project(model, chosen.examples, labels, seed=seed), labels)
@@ -222,8 +224,8 @@ def _with_latents(model):
 
 
 def _pictures(model, run):
-    if len(model.event_shape) != 3:
-        raise ValueError(f"expected a model of pictures; that in {run} is of shape {model.event_shape}.")
+    if len(model.event_shape) != 3 or model.event_shape[2] not in (1, 3):
+        raise ValueError(f"expected a model of gray or colour pictures; that in {run} is of shape {model.event_shape}.")
     return model
 
 

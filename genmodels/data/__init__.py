@@ -5,7 +5,7 @@ from genmodels.data.dataset import Dataset
 from genmodels.data.files import cache_folder
 from genmodels.data.inputs import Stream, as_dataset
 from genmodels.data.named import place
-from genmodels.data.pipeline import batches, once
+from genmodels.data.pipeline import batches, check_end, once
 from genmodels.data.sources import data_names, load_data, load_test
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "as_dataset",
     "batches",
     "cache_folder",
+    "check_end",
     "data_names",
     "load_data",
     "load_test",

@@ -24,7 +24,8 @@ class Augment:
         saturation: scale the distance to grey by a factor in 1 ± saturation (RGB only).
 
     Raises:
-        ValueError: a negative or non-finite amount, contrast or saturation above 1, or a shift that is not an integer.
+        ValueError: a negative or non-finite amount, contrast or saturation above 1, a shift that is no integer, and a
+            flip that is neither True nor False.
 
     Example:
         >>> images = tf.zeros([4, 8, 8, 1], tf.uint8)
@@ -39,6 +40,8 @@ class Augment:
     saturation: float = 0.0
 
     def __post_init__(self):
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"`flip` must be True or False; got {self.flip!r}.")
         if isinstance(self.shift, bool) or not isinstance(self.shift, int) or self.shift < 0:
             raise ValueError(f"`shift` must be a number of pixels, an integer ≥ 0; got {self.shift!r}.")
         for name, most in (("brightness", math.inf), ("contrast", 1), ("saturation", 1)):

@@ -223,7 +223,7 @@ def _stream(dataset, form, name):
     if labelled and len(spec) != 2:
         raise ValueError(f"a tf.data.Dataset must yield x or (x, y); its elements have {len(spec)} parts.")
     x_spec = spec[0] if labelled else spec
-    if not isinstance(x_spec, tf.TensorSpec):
+    if not all(isinstance(part, tf.TensorSpec) for part in (spec if labelled else [spec])):
         raise ValueError(f"a tf.data.Dataset must yield tensors x or (x, y); got {spec}.")
     _check_kind(x_spec.dtype.as_numpy_dtype, form.levels)
     rank = x_spec.shape.rank

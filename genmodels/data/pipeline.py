@@ -89,9 +89,8 @@ def once(data: Dataset | Stream, batch_size: int, *, seed: int = 0) -> tf.data.D
         [4, 4, 2]
     """
     _check_sizes(batch_size, seed)
+    check_end(data)
     if isinstance(data, Stream):
-        if data.dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise ValueError(f"evaluation needs an end, and the stream {data.name!r} has none: use .take(n).")
         return data.read(batch_size, endless=False).prefetch(PREFETCH)
     read = _reader(data)
     size = CHUNK if data.dynamic else batch_size
@@ -105,6 +104,16 @@ def once(data: Dataset | Stream, batch_size: int, *, seed: int = 0) -> tf.data.D
 
     chunks = tf.data.Dataset.range(-(-len(data) // size)).map(chunk)
     return _plain(chunks.rebatch(batch_size) if data.dynamic else chunks).prefetch(PREFETCH)
+
+
+def check_end(data: Dataset | Stream) -> None:
+    """Raises ValueError for a stream that is known to have no end.
+
+    Args:
+        data: what is to be gone through once.
+    """
+    if isinstance(data, Stream) and data.dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"evaluation needs an end, and the stream {data.name!r} has none: use .take(n).")
 
 
 def _check_sizes(batch_size, seed):

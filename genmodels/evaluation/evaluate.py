@@ -215,11 +215,12 @@ def _time(model, num, labels, seed, sampling):
 def _in_words(model, sampling):
     """The options of samples, given ones and defaults: "steps=20, solver=ddim"; None where there are none."""
     words = []
-    for parameter in list(inspect.signature(model.generate).parameters.values())[2:]:
-        value = sampling.get(parameter.name, parameter.default)
-        value = getattr(model, parameter.name, None) if value is None else value  # such as the model's own solver
+    offered = arguments.sampling_options(model.generate)
+    defaults = {} if offered is None else {name: parameter.default for name, parameter in offered.items()}
+    for name, value in {**defaults, **sampling}.items():
+        value = getattr(model, name, None) if value is None else value  # such as the model's own solver
         if value is not None:
-            words.append(f"{parameter.name}={getattr(value, '__name__', value)}")
+            words.append(f"{name}={getattr(value, '__name__', value)}")
     return ", ".join(words) or None
 
 

@@ -24,8 +24,8 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         **options: for that method, such as `num_samples=500` for a VAE's importance-weighted bound.
 
     Returns:
-        `nats` (the mean log-probability, higher is better), `standard_error` of that mean over the examples,
-        `bits_per_dim`, `examples`.
+        `nats` (the mean log-probability, higher is better), `standard_error` of that mean over the examples (None of
+        a single one), `bits_per_dim`, `examples`.
 
     Raises:
         ValueError: for a model without that score, and data that do not fit it.
@@ -59,7 +59,7 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
     dims = math.prod(model.event_shape)
     return {
         "nats": float(values.mean()),
-        "standard_error": float(values.std(ddof=1) / math.sqrt(len(values))),
+        "standard_error": float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
         "bits_per_dim": float(-values.mean() / (dims * math.log(2.0))),
         "examples": len(values),
     }

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from genmodels.core import LatentModel
 from genmodels.sampling import Streams, make_seed
+from genmodels.settings import checked_count
 
 IMAGES, POINTS = 256, 16_384  # latents searched at a time
 
@@ -119,11 +120,9 @@ def _checked_examples(model, x, labels):
 
 def _checked_settings(x, steps, starts, learning_rate, batch_size):
     """The batch size: as few batches as may be, and those even."""
-    for name, value in (("steps", steps), ("starts", starts), ("batch_size", batch_size)):
-        if name == "batch_size" and value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"`{name}` must be an integer ≥ 1; got {value!r}.")
+    checked_count("steps", steps, 1)
+    checked_count("starts", starts, 1)
+    checked_count("batch_size", batch_size, 1, "None")
     if not isinstance(learning_rate, numbers.Real) or not 0 < learning_rate < math.inf:
         raise ValueError(f"`learning_rate` must be a finite number above 0; got {learning_rate!r}.")
     most = batch_size or max(1, (POINTS if x.shape.rank == 2 else IMAGES) // starts)

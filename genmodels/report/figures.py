@@ -67,7 +67,7 @@ def settings(run) -> dict[str, str]:
     """The settings of a run by dotted names, as text; networks by their layers and a checksum of their form."""
     record = run.record["settings"]
     model = {"class": type(run.model).__name__, **run.model.get_config()}
-    del model["name"]
+    model.pop("name", None)
     training = {**record["training"], **(run.model.get_compile_config() or {})}
     found = {}
     for part, values in (("model", model), ("data", record["data"]), ("training", training)):

@@ -104,7 +104,10 @@ class CausalGraph:
         seen = [self.tensors[i].sees for i in inputs]
         strides = {self.tensors[i].stride for i in inputs if self.tensors[i].sees > Sees.LABELS} or {1}
         if isinstance(layer, CausalLayer):
-            sees, stride = layer.sees(*seen), int(max(strides) * layer.stride)
+            sees, stride = layer.sees(*seen), max(strides) * layer.stride
+            if stride < 1:
+                raise ValueError(f"layer {layer.name!r} makes an image larger than the data's: halve before doubling.")
+            stride = int(stride)
         elif max(seen) == Sees.LABELS or _pointwise(layer):
             sees, stride = max(seen), max(strides)
         else:

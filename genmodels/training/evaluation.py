@@ -33,7 +33,8 @@ def as_batch(element) -> Batch:
 
 def metric_names(objectives, objective, metrics) -> list[str]:
     """Names of an objective's loss and metrics in logs: "loss" for one player, "critic_loss" for several."""
-    return ["loss" if len(objectives) == 1 else f"{objective.name}_loss", *metrics]
+    prefix = "" if len(objectives) == 1 else f"{objective.name}_"
+    return [f"{prefix}loss", *(prefix + name if name == "regularization" else name for name in metrics)]
 
 
 @compiled

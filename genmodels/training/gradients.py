@@ -38,8 +38,8 @@ def differentiated(objective, optimizer, batch, seed):
         loss = tf.cast(loss, tf.float32)
         penalties = [v.regularizer(v) for v in variables if v.regularizer is not None]
         if penalties:
-            metrics = {**metrics, "regularization": tf.add_n(penalties)}
-            loss += metrics["regularization"]
+            penalty = tf.add_n(penalties)
+            loss, metrics = loss + penalty, {**metrics, "regularization": penalty}
         scaled = optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled, variables)
     unreached = [v.path for v, gradient in zip(variables, gradients) if gradient is None]
@@ -50,7 +50,8 @@ def differentiated(objective, optimizer, batch, seed):
 
 def clipped(gradients, clipnorm, optimizer):
     """Gradients with a global norm of at most `clipnorm`, in the units of the unscaled loss."""
-    scale = optimizer.dynamic_scale if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else 1.0
+    dynamic = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scale = optimizer.dynamic_scale if dynamic else optimizer.loss_scale_factor or 1.0
     norm = tf.linalg.global_norm([tf.cast(g, tf.float32) for g in gradients]) / scale
     factor = tf.minimum(1.0, clipnorm / tf.maximum(norm, 1e-12))
     return [g * tf.cast(factor, g.dtype) for g in gradients]

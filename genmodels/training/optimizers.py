@@ -10,7 +10,8 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
     """Optimizers by the names of objectives, built for their variables, from what `compile` was given.
 
     Raises:
-        ValueError: for names that are no objectives, negative rates, and one optimizer for two players.
+        ValueError: for names that are no objectives, negative rates, one optimizer for two players or another model,
+            one that averages weights, and networks with activity regularizers.
     """
     objectives = {objective.name: objective for objective in model.objectives()}
     if given is None:
@@ -32,11 +33,28 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
             raise ValueError(f"the learning rate of {name!r} must not be negative; got {rate:g}.")
         if any(optimizer is other for other in optimizers.values()):
             raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
+        inner = optimizer.inner_optimizer if _scales(optimizer) else optimizer
+        if inner.use_ema:
+            raise ValueError(f"the optimizer of {name!r} averages weights (use_ema): use `compile(ema=…)` instead.")
+        _check_network(objective)
+        variables = objective.network.trainable_variables
         if not optimizer.built:
-            optimizer.build(objective.network.trainable_variables)
-        _fuse(optimizer.inner_optimizer if _scales(optimizer) else optimizer, model.distribute_strategy)
+            optimizer.build(variables)
+        elif {id(v) for v in inner._trainable_variables} != {id(v) for v in variables}:
+            raise ValueError(f"the optimizer of {name!r} was built for another network's variables: make a new one.")
+        _fuse(inner, model.distribute_strategy)
         optimizers[name] = optimizer
     return optimizers
+
+
+def _check_network(objective):
+    """Refuses what Keras' own training adds to the loss, and this one does not see."""
+    for layer in objective.network._flatten_layers():
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise ValueError(
+                f"layer {layer.name!r} of objective {objective.name!r} has an activity regularizer, which the harness "
+                "does not see: put the penalty into the loss. Those of kernels and biases are seen."
+            )
 
 
 def _scales(optimizer) -> bool:
@@ -60,7 +78,7 @@ def _fuse(optimizer, strategy):
 
 
 def _adam_step(optimizer, gradients, variables, learning_rate):
-    steps = tf.cast(optimizer.iterations.value + 1, tf.float32)
+    steps = tf.cast(tf.convert_to_tensor(optimizer.iterations) + 1, tf.float32)
     settings = {
         "beta1_power": optimizer.beta_1**steps, "beta2_power": optimizer.beta_2**steps, "lr": learning_rate,
         "beta1": optimizer.beta_1, "beta2": optimizer.beta_2, "epsilon": optimizer.epsilon,

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from genmodels.core import Batch
+from genmodels.settings import checked_count
 from genmodels.training.gradients import accumulated, clipped, differentiated
 
 
@@ -39,7 +40,7 @@ class Replicas:
         self.parts = self.count if accumulate == 1 else accumulate
         if self.parts % self.count:
             raise ValueError(f"`accumulate` must be 1 or a multiple of the {self.count} replicas; got {accumulate}.")
-        if type(batch_size) is not int or batch_size < 1 or batch_size % self.parts:
+        if checked_count("batch_size", batch_size, 1) % self.parts:
             whose = f"accumulate={self.parts}" if accumulate > 1 else f"the {self.count} replicas"
             raise ValueError(f"`batch_size` must be a positive multiple of {whose}; got {batch_size!r}.")
         self.size = batch_size // self.parts  # examples of a part

@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -106,6 +107,9 @@ class RunDirectory:
         num = 64 if grid else 1000
         labels = None if conditions is None else np.resize(conditions[:num], (num, conditions.shape[1]))
         samples = model.sample(num, labels=labels, seed=seed).numpy()
+        if not np.isfinite(samples).all():
+            warnings.warn(f"samples of step {step} are not finite; there is no picture of them.", stacklevel=2)
+            return
         plots.save_samples(self.path / "samples" / f"step-{step:08d}.png", samples, levels=model.levels)
 
     def finished(self, step: int) -> bool:
@@ -182,7 +186,7 @@ def precision(path) -> str | None:
     path = Path(path, "run.json")
     if not path.is_file():
         return None
-    policy = json.loads(path.read_text())["settings"]["model"]["dtype"]
+    policy = json.loads(path.read_text())["settings"]["model"].get("dtype")
     return policy["config"]["name"] if isinstance(policy, dict) else policy
 
 

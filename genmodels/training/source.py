@@ -79,7 +79,7 @@ def data_beside(run, model, source: str) -> tuple:
     except (ValueError, OSError):  # not known, or gone: it may be this
         return given
     told = noted(run) or {"data": own.name.removesuffix(", dynamically binarized")}
-    alike = Path(source).is_dir() == Path(told["data"]).is_dir()
+    alike = _is_folder(source) == _is_folder(told["data"])
     if alike and _content({**told, "data": source}) == _content(told):
         return given
     test = _fitting(model, source, lambda *place, **options: (datasets.load_test(*place, **options),))
@@ -90,6 +90,10 @@ def drawn(splits) -> tuple:
     """Train and test split, where they are binarized anew at every visit as `load_data(binarize="static")` has them."""
     seeds = (0, 2)
     return tuple(split.binarized("static", seed) if split.dynamic else split for split, seed in zip(splits, seeds))
+
+
+def _is_folder(source):
+    return Path(source).expanduser().is_dir()  # as `load_data` finds it
 
 
 def _content(told):
@@ -129,7 +133,7 @@ def _fitting(model, source, load):
     """Splits of a source that fit a model; `load` makes them."""
     pictures = len(model.event_shape) == 3
     shape = {"size": model.event_shape[:2], "channels": model.event_shape[2]} if pictures else {}
-    options = shape if Path(source).is_dir() else {}
+    options = shape if _is_folder(source) else {}
     parts = load(source, **options)
     if pictures and parts[0].event_shape != model.event_shape and parts[0].levels is not None:
         options = shape

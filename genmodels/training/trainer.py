@@ -10,6 +10,7 @@ import tensorflow as tf
 from genmodels import data as datasets
 from genmodels.memory import peak_memory
 from genmodels.sampling import fold, make_seed
+from genmodels.settings import checked_count
 from genmodels.training.callbacks import (
     Interruption,
     Progress,
@@ -44,14 +45,16 @@ class Trainer:
             raise ValueError(f"`save_every` must be a positive number of seconds; got {save_every}.")
         if verbose not in ("auto", 0, 1):
             raise ValueError(f'`verbose` must be "auto", 0 or 1; got {verbose!r}.')
+        checked_count("seed", seed, 0, most=2**63 - 1)
+        callbacks = keras.tree.flatten(callbacks) if callbacks else []  # one alone and none, as Keras takes them
         for callback in callbacks:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise ValueError(f"`callbacks` must be keras.callbacks.Callback objects; got {callback!r}.")
         self.model, self.objectives = model, model.objectives()
         self.optimizers = [model.optimizers[objective.name] for objective in self.objectives]
         self.replicas = replicas
-        self.batch_size, self.seed_number, self.seed = batch_size, seed, make_seed(seed)
-        self.callbacks, self.run_dir, self.resume = list(callbacks), run_dir, resume
+        self.batch_size, self.seed_number, self.seed = int(batch_size), seed, make_seed(seed)
+        self.callbacks, self.run_dir, self.resume = callbacks, run_dir, resume
         self.verbose, self.save_every = verbose, save_every
         if settings["jit_compile"]:
             replicas.check_compilable(self.objectives, () if model.average is None else model.average.variables)
@@ -120,6 +123,7 @@ class Trainer:
         self.validation = None
         if validation_data is not None:
             self.validation = datasets.as_dataset(validation_data, name="validation data", **expected)
+            datasets.check_end(self.validation)
         self.per_epoch, self.total = self._lengths(data, epochs, steps)
         self.progress = None
         self.run = None
@@ -383,9 +387,10 @@ class Trainer:
         """Steps of an epoch and of the whole run."""
         if (epochs is None) == (steps is None):
             raise ValueError(f"give either `epochs` or `steps`; got epochs={epochs}, steps={steps}.")
-        given = ("steps", steps) if epochs is None else ("epochs", epochs)
-        if not isinstance(given[1], int) or given[1] < 1:
-            raise ValueError(f"`{given[0]}` must be an integer ≥ 1; got {given[1]!r}.")
+        if epochs is None:
+            steps = checked_count("steps", steps, 1)
+        else:
+            epochs = checked_count("epochs", epochs, 1)
         if isinstance(data, datasets.Stream):
             if steps is None:
                 raise ValueError("the length of a tf.data.Dataset is unknown: give `steps` instead of `epochs`.")
@@ -397,7 +402,7 @@ class Trainer:
     def _settings(self, data):
         """What must be the same for a run to be continued; its length may grow."""
         model = self.model.get_config()
-        del model["name"]
+        model.pop("name", None)
         training = {"batch_size": self.batch_size, "seed": self.seed_number, **self.model.get_compile_config()}
         training["accumulate"] = self.replicas.parts  # whoever takes them
         return {

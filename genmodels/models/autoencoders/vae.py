@@ -211,8 +211,7 @@ class VAE(LatentModel):
             `[B]` float32.
         """
         x, labels = self._examples(x, labels)
-        if not isinstance(num_samples, int) or num_samples < 1:
-            raise ValueError(f"`num_samples` must be an integer ≥ 1; got {num_samples!r}.")
+        num_samples = checked_count("num_samples", num_samples, 1)
         if analytic_kl and num_samples != 1:
             raise ValueError(f"`analytic_kl` needs `num_samples=1`; got {num_samples}.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from genmodels.models.diffusion.examples import beside, sums
 
 
-def terms(schedule, steps, t, x0, x, estimate, place, levels):
+def terms(schedule, steps, t, x0, estimate, place, levels):
     """The terms of the bound at times t = i / `steps`, `[B]` nats.
 
     Args:
@@ -21,9 +21,8 @@ def terms(schedule, steps, t, x0, x, estimate, place, levels):
         steps: T.
         t: times `[B]`.
         x0: data in the network's units.
-        x: noisy data at the times t.
-        estimate: of x₀, given x.
-        place: of the log-variance of p between the posterior's (0) and β (1), as x; None for the posterior's.
+        estimate: of x₀, given noisy data at the times t.
+        place: of the log-variance of p between the posterior's (0) and β (1), as x0; None for the posterior's.
         levels: of the data, whose last term is a probability of integers; None for a density.
     """
 
@@ -74,7 +73,7 @@ def drawn_elbo(model, x0, labels, streams, num_times, steps):
         x = alpha * x0 + sigma * streams.fold(k + 1).normal(model.event_shape)
         output, place = model.predicted(x, t, alpha, sigma, labels)
         estimate = model.prediction.denoised(x, output, alpha, sigma)
-        total -= weight / num_times * terms(model.schedule, steps, t, x0, x, estimate, place, model.levels)
+        total -= weight / num_times * terms(model.schedule, steps, t, x0, estimate, place, model.levels)
     return total
 
 

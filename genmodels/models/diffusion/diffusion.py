@@ -134,7 +134,7 @@ class Diffusion(LatentModel):
             estimate = self.prediction.denoised(x, output, alpha, sigma)
             if self.weighting.name != "elbo":
                 estimate = tf.stop_gradient(estimate)  # the bound trains the variances alone
-            terms = bound.terms(self.schedule, self._bound_steps, t, x0, x, estimate, place, self.levels)
+            terms = bound.terms(self.schedule, self._bound_steps, t, x0, estimate, place, self.levels)
             bits = tf.reduce_mean(weight * terms) / (math.prod(self.event_shape) * math.log(2.0))
             metrics["bound_terms"] = bits  # bits a dimension, without the prior's term
             loss = bits if self.weighting.name == "elbo" else loss + HYBRID * bits
