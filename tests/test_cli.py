@@ -240,6 +240,7 @@ def test_a_validated_run_without_an_average(tmp_path):
     done("train", "vae", "digits", "--run", run, "--epochs", 1, "--validate", "--ema", 0, "--channels", 1, *small)
     (row,) = gm.plots.read_log(run / "log.csv")
     assert {"loss", "val_loss", "val_elbo", "val_kl"} <= set(row)
+    assert [len(split) for split in source.load_of(run)] == [1294, 359]  # 144 set apart, and the test split not touched
     model = gm.load_model(run)
     assert model.average is None and model.event_shape == (8, 8, 1) and source.noted(run)["channels"] == 1
     done("sample", run, "--num", 3, "--columns", 3, "--out", tmp_path / "row.png")

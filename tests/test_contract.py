@@ -64,14 +64,14 @@ MODELS = {
         LABELS,
         {"solver": "ancestral", "steps": 3},
     ),
-    "edm-points": (lambda: gm.EDM((2,), levels=None, width=16, steps=3), toys.points(), None, {}),
+    "edm-points": (lambda: gm.EDM((2,), levels=None, denoiser=narrow(), steps=3), toys.points(), None, {}),
     "flow-matching": (
         lambda: gm.FlowMatching((5, 7, 3), num_classes=3, denoiser=toys.denoiser((5, 7, 3), 3)),
         toys.images(64, (5, 7, 3), 256),
         LABELS,
         {"guidance": 2.0, "steps": 3},
     ),
-    "ncsn-points": (lambda: gm.NCSN((2,), levels=None, width=16, noise_levels=2), toys.points(), None, {}),
+    "ncsn-points": (lambda: gm.NCSN((2,), levels=None, denoiser=narrow(), noise_levels=2), toys.points(), None, {}),
     "toy-wgan": (toys.ToyWGAN, toys.points(), None, {}),
     "toy-mean": (toys.Mean, toys.points(), None, {}),
 }
@@ -83,6 +83,10 @@ def vae(event_shape=(8, 8, 1), levels=17, architecture="mlp", **options):
 
 def noise():
     return gm.flows.VariationalDequantization(couplings=1, width=8)
+
+
+def narrow():
+    return gm.diffusion.mlp_denoiser((2,), width=16, depth=1)
 
 
 def own_autoregressive():

@@ -494,7 +494,7 @@ def mlp(inputs, outputs, **options):
     ({"likelihood": "bernoulli"}, "Bernoulli is for data with levels=2; got levels=17"),
     ({"likelihood": "logistic", "levels": None}, '"logistic" needs integer pixels'),
     ({"event_shape": (2, 3)}, r"`event_shape` must be \(height, width, channels\).*got \(2, 3\)"),
-    ({"levels": 1}, "`levels` must be an integer ≥ 2 or None for real-valued data; got 1"),
+    ({"levels": 1}, "`levels` must be an integer from 2 to 256 or None for real-valued data; got 1"),
     ({"num_classes": 1}, "`num_classes` must be an integer ≥ 2 or None for an unconditional model; got 1"),
     ({"dtype": "float7"}, "float7"),
 ])  # fmt: skip

@@ -41,7 +41,9 @@ def train(
     learning_rate: float = typer.Option(None, help="Of all optimizers, constant.  [default: the model's own]"),
     clipnorm: float = typer.Option(None, help="Longest gradient of an update; longer ones are shortened to it."),
     distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
-    validate: bool = typer.Option(False, help="Evaluate on the test split after every epoch."),
+    validate: bool = typer.Option(
+        False, help="Evaluate after every epoch, on the set's own validation split or a tenth of the training data."
+    ),
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="An argument of the model's constructor."),
 ):
     """Trains a model on a named set, a folder of pictures, or an .npz file.
@@ -62,7 +64,7 @@ def train(
         "data": data, "size": SIZE if size is None and _is_folder(data) else size, "channels": channels,
         "binarize": binarize, "flip": flip,
     }  # fmt: skip
-    examples, test = source.load(told)
+    examples, *others = source.load(told, validation=validate)
     if conditional and examples.num_classes is None:
         raise ValueError(f"--conditional needs classes, and {data} has none; a folder's are its subfolders.")
     classes = examples.classes if conditional else None
@@ -74,7 +76,7 @@ def train(
         built.compile(_optimizers(built, learning_rate), ema=ema or None, clipnorm=clipnorm)
     built.fit(
         examples, batch_size=batch_size, epochs=epochs,
-        steps=STEPS if steps is None and epochs is None else steps, validation_data=test if validate else None,
+        steps=STEPS if steps is None and epochs is None else steps, validation_data=others[0] if validate else None,
         callbacks=[_Start(built, examples, run, {**told, "data": _anywhere(data), "classes": classes})],
         run_dir=run, seed=seed,
     )  # fmt: skip

@@ -42,9 +42,7 @@ class GatedPixelCNN(AutoregressiveModel):
 
     Example:
         >>> import genmodels as gm
-        >>> train, test = gm.load_data("digits")
-        >>> model = gm.GatedPixelCNN(train.event_shape, levels=train.levels, filters=16, blocks=3)
-        >>> history = model.fit(train, steps=10, verbose=0)
+        >>> model = gm.GatedPixelCNN((8, 8, 1), levels=17, filters=16, blocks=3)
         >>> model.sample(16, seed=1).shape
         TensorShape([16, 8, 8, 1])
     """

@@ -59,11 +59,9 @@ class PixelCNNPlusPlus(AutoregressiveModel):
 
     Example:
         >>> import genmodels as gm
-        >>> train, test = gm.load_data("digits")
-        >>> model = gm.PixelCNNPlusPlus(train.event_shape, levels=train.levels, filters=16, blocks=1, resolutions=2)
-        >>> history = model.fit(train, steps=10, verbose=0)
-        >>> model.sample(16, seed=1).shape
-        TensorShape([16, 8, 8, 1])
+        >>> model = gm.PixelCNNPlusPlus((8, 8, 3), filters=16, blocks=1, resolutions=2)
+        >>> model.log_prob(np.zeros([4, 8, 8, 3], "uint8")).shape
+        TensorShape([4])
     """
 
     title, paper, year = "PixelCNN++", "Salimans et al., arXiv:1701.05517", 2017

@@ -43,11 +43,9 @@ class PixelRNN(AutoregressiveModel):
 
     Example:
         >>> import genmodels as gm
-        >>> train, test = gm.load_data("digits")
-        >>> model = gm.PixelRNN(train.event_shape, kind="diagonal", levels=train.levels, filters=16)
-        >>> history = model.fit(train, steps=10, verbose=0)
-        >>> model.sample(16, seed=1).shape
-        TensorShape([16, 8, 8, 1])
+        >>> model = gm.PixelRNN((8, 8, 1), kind="diagonal", levels=17, filters=16)
+        >>> model.log_prob(np.zeros([4, 8, 8, 1], "uint8")).shape
+        TensorShape([4])
     """
 
     title, paper, year = "PixelRNN", "van den Oord et al., arXiv:1601.06759", 2016

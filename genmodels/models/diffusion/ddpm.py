@@ -19,8 +19,8 @@ class DDPM(Diffusion):
 
     Example:
         >>> import genmodels as gm
-        >>> gm.DDPM((8, 8, 1), width=8).sample(2, steps=3).shape
-        TensorShape([2, 8, 8, 1])
+        >>> gm.DDPM((2,), levels=None).sample(5, steps=3).shape
+        TensorShape([5, 2])
     """
 
     title, paper, year = "DDPM", "Ho et al., arXiv:2006.11239", 2020
@@ -44,8 +44,8 @@ class ImprovedDDPM(Diffusion):
 
     Example:
         >>> import genmodels as gm
-        >>> gm.ImprovedDDPM((8, 8, 1), width=8).sample(2, solver="ancestral", steps=3).shape
-        TensorShape([2, 8, 8, 1])
+        >>> gm.ImprovedDDPM((2,), levels=None).sample(5, solver="ancestral", steps=3).shape
+        TensorShape([5, 2])
     """
 
     title, paper, year = "Improved DDPM", "Nichol & Dhariwal, arXiv:2102.09672", 2021

@@ -67,9 +67,9 @@ def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidan
 
     Example:
         >>> import genmodels as gm
-        >>> model = gm.DDPM((8, 8, 1), levels=17, width=8)
-        >>> gm.diffusion.sdedit(model, np.zeros([2, 8, 8, 1], "uint8"), strength=0.3, steps=3).shape
-        TensorShape([2, 8, 8, 1])
+        >>> model = gm.DDPM((2,), levels=None)
+        >>> gm.diffusion.sdedit(model, np.zeros([5, 2], "float32"), strength=0.3, steps=3).shape
+        TensorShape([5, 2])
     """
     x, labels = model._examples(x, labels)
     if not model.first_time < strength <= 1:

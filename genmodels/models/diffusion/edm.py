@@ -30,8 +30,8 @@ class EDM(Diffusion):
 
     Example:
         >>> import genmodels as gm
-        >>> gm.EDM((8, 8, 1), width=8).sample(2, steps=3).shape
-        TensorShape([2, 8, 8, 1])
+        >>> gm.EDM((2,), levels=None).sample(5, steps=3).shape
+        TensorShape([5, 2])
     """
 
     title, paper, year = "EDM", "Karras et al., arXiv:2206.00364", 2022

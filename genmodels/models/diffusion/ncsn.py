@@ -27,8 +27,8 @@ class NCSN(Diffusion):
 
     Example:
         >>> import genmodels as gm
-        >>> gm.NCSN((8, 8, 1), width=8).sample(2, solver="heun", steps=3).shape
-        TensorShape([2, 8, 8, 1])
+        >>> gm.NCSN((2,), levels=None).sample(5, solver="heun", steps=3).shape
+        TensorShape([5, 2])
     """
 
     title, paper, year = "NCSN", "Song & Ermon, arXiv:1907.05600", 2019

@@ -28,10 +28,9 @@ def trajectory(model, num, *, labels=None, steps=10, guidance=1.0, seed=0):
 
     Example:
         >>> import genmodels as gm
-        >>> model = gm.DDPM((8, 8, 1), levels=17, width=8)
-        >>> noisy, estimates = gm.diffusion.trajectory(model, 2, steps=3)
+        >>> noisy, estimates = gm.diffusion.trajectory(gm.DDPM((2,), levels=None), 5, steps=3)
         >>> noisy.shape, estimates.shape
-        (TensorShape([2, 4, 8, 8, 1]), TensorShape([2, 3, 8, 8, 1]))
+        (TensorShape([5, 4, 2]), TensorShape([5, 3, 2]))
     """
     if not hasattr(model, "denoiser_for"):
         raise ValueError(
