@@ -28,6 +28,12 @@ MODELS = {
     "vae-conv-binary": (lambda: vae((9, 12, 1), 2, "conv"), toys.images(64, (9, 12, 1), 2), None, NOISE),
     "vae-conv-rgb": (lambda: vae((16, 16, 3), 256, "conv"), toys.images(64, (16, 16, 3), 256), None, NOISE),
     "vae-points": (lambda: vae((2,), None), toys.points(), None, NOISE),
+    "aae": (
+        lambda: gm.AAE((8, 8, 1), levels=17, latent_dim=3, architecture="mlp", width=16, num_classes=3),
+        IMAGES,
+        LABELS,
+        NOISE,
+    ),
     "vae-own-encoder": (toys.noisy_vae, IMAGES, None, NOISE),
     "pixelcnn": (lambda: gm.PixelCNN((8, 8, 1), levels=17, num_classes=3, **SMALL), IMAGES, LABELS, {}),
     "gated-pixelcnn": (lambda: gm.GatedPixelCNN((8, 8, 1), levels=2, **SMALL), toys.images(levels=2), None, {}),
@@ -159,8 +165,8 @@ def test_contract(case, tmp_path):
 
 # Whose variables and layers are no other's: what has to survive.
 RESUMED = (
-    "vae-conv-rgb", "vae-own-encoder", "pixelcnn", "pixelcnn-pp", "pixelrnn-diagonal", "autoregressive-own", "glow",
-    "maf", "dcgan", "wgan-gp", "sngan", "ddpm", "flow-matching", "edm-points", "toy-wgan", "toy-mean",
+    "vae-conv-rgb", "vae-own-encoder", "aae", "pixelcnn", "pixelcnn-pp", "pixelrnn-diagonal", "autoregressive-own",
+    "glow", "maf", "dcgan", "wgan-gp", "sngan", "ddpm", "flow-matching", "edm-points", "toy-wgan", "toy-mean",
 )  # fmt: skip
 
 

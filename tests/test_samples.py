@@ -73,6 +73,17 @@ def test_a_manifold_of_named_axes(runs, tmp_path):
     np.testing.assert_array_equal(np.asarray(picture), gm.images.grid(frames, levels=17)[..., 0])
 
 
+def test_diffusion_completes_too(runs, tmp_path):
+    arguments = ("--data", "digits", "--rows", 2, "--num", 1)
+    _, picture = drawn(runs, "complete", "diffusion", tmp_path / "c.png", *arguments)
+    assert picture.size == (side(3), side(2))
+    pixels = np.asarray(picture)
+    np.testing.assert_array_equal(pixels[2:34, 2:66], pixels[2:34, 134:198])  # the upper half is the picture's own
+    for wrong in (("--run", runs / "diffusion.keras", "--temperature", 0.5), ("--run", runs / "flow.keras")):
+        done = script("samples/complete.py", *arguments, *wrong)
+        assert done.returncode == 2 and "which complete" in done.stderr
+
+
 @pytest.mark.parametrize(("family", "b"), [("vae", 7), ("gan", 7), ("diffusion", 7), ("diffusion", 1)])
 def test_arithmetic(runs, family, b, tmp_path):
     arguments = ("--data", "digits", "--a", 7, "--b", b, "--c", 0, "--num", 2, "--rows", 1)

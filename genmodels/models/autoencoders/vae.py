@@ -7,21 +7,18 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
-from genmodels import likelihoods, networks
 from genmodels.compiling import compiled
-from genmodels.core import LatentModel, Objective
-from genmodels.models import features
+from genmodels.core import Objective
+from genmodels.models.autoencoders.autoencoder import Autoencoder
 from genmodels.sampling import Streams, fold, make_seed
-from genmodels.settings import checked_count, checked_nonnegative
+from genmodels.settings import checked_count
 
 ACTIVE = 0.01  # variance of a posterior mean over the data above which a latent unit counts as active
-
-
 POSTERIOR = 0x9057  # a stream apart from the prior's: else a sample would be judged by the latent that it came from
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
-class VAE(LatentModel):
+class VAE(Autoencoder):
     """Variational autoencoder (Kingma & Welling 2013, "Auto-Encoding Variational Bayes").
 
     A latent z ~ N(0, I), a decoder p(x | z), an encoder q(z | x) = N(μ(x), diag σ²(x)); training maximises the
@@ -63,32 +60,20 @@ class VAE(LatentModel):
 
     title, paper, year = "VAE", "Kingma & Welling, arXiv:1312.6114", 2013
     scores: ClassVar = {"elbo": "lower bound", "log_prob": "importance-weighted bound"}
+    codes = 2  # means of q(z | x), then log-variances
 
     def __init__(
         self, event_shape, *, levels=256, latent_dim=32, likelihood="auto", architecture="auto", encoder=None,
         decoder=None, num_classes=None, beta=1.0, free_bits=0.0, kl_warmup=0, dropout=0.0, dtype=None, name=None,
     ):  # fmt: skip
-        super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
         for setting, value in (("beta", beta), ("free_bits", free_bits), ("kl_warmup", kl_warmup)):
             if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
                 raise ValueError(f"`{setting}` must be a finite number of at least 0; got {value!r}.")
-        latent_dim = checked_count("latent_dim", latent_dim, 1)
-        self.latent_shape = (latent_dim,)
-        self.likelihood = likelihoods.get(likelihood, self.levels)
+        super().__init__(
+            event_shape, levels=levels, latent_dim=latent_dim, likelihood=likelihood, architecture=architecture,
+            encoder=encoder, decoder=decoder, num_classes=num_classes, dropout=dropout, dtype=dtype, name=name,
+        )  # fmt: skip
         self.beta, self.free_bits, self.kl_warmup = beta, free_bits, kl_warmup
-        *grid, channels = self.event_shape
-        outputs = (*grid, self.likelihood.parameters(channels))
-        options = {"num_classes": self.num_classes, "dropout": dropout, "dtype": self.dtype_policy}
-        encoder = networks.given(self, "encoder", encoder)
-        decoder = networks.given(self, "decoder", decoder)
-        if encoder is None:
-            encoder = networks.encoder(self.event_shape, 2 * latent_dim, architecture, **options)
-        if decoder is None:
-            decoder = networks.decoder(latent_dim, outputs, architecture, **options)
-        self.encoder, self.decoder = encoder, decoder
-        labels = () if self.num_classes is None else ((self.num_classes,),)
-        networks.check("encoder", self.encoder, (self.event_shape, *labels), (2 * latent_dim,))
-        networks.check("decoder", self.decoder, (self.latent_shape, *labels), outputs)
 
     def default_optimizers(self):
         """Adam with a rate of 0.001."""
@@ -118,76 +103,11 @@ class VAE(LatentModel):
 
     def _posterior(self, x, labels, training=False):
         """Mean and log-variance of q(z | x), each `[B, latent_dim]`."""
-        x = tf.cast(x, tf.float32)
-        if self.levels is not None:
-            x = x * (2.0 / (self.levels - 1)) - 1.0
-        mean, log_variance = tf.split(self._call(self.encoder, x, labels, training), 2, axis=-1)
+        mean, log_variance = tf.split(self._encoder(x, labels, training), 2, axis=-1)
         # Beyond ±20 exp would overflow float32 sums; a trained posterior lies well within.
         return mean, tf.clip_by_value(log_variance, -20.0, 20.0)
 
-    def _decoder(self, z, labels, training=False):
-        return self._call(self.decoder, z, labels, training)
-
-    def _call(self, network, x, labels, training):
-        if self.num_classes is None:
-            return tf.cast(network(x, training=training), tf.float32)
-        one_hot = tf.one_hot(labels, self.num_classes)
-        return tf.cast(network([x, one_hot], training=training), tf.float32)
-
     # ------------------------------------------------------------------ what users call
-
-    def encode(self, x, labels=None):
-        """Means of q(z | x), `[B, latent_dim]` float32.
-
-        Args:
-            x: examples `[B, *event_shape]` in the data's units.
-            labels: `[B]` class labels of a conditional model.
-        """
-        x, labels = self._examples(x, labels)
-        return self._posterior(x, labels)[0]
-
-    def feature_network(self, *, label=None):
-        """The means of q(z | x), with a label or with zeros in its place, which training never shows."""
-        x, inputs = features.inputs(self, label)
-        mean, _ = keras.ops.split(self.encoder(inputs), 2, axis=-1)
-        return keras.Model(x, features.vector(mean), name="features")
-
-    def decode(self, z, labels=None):
-        """Means of p(x | z), `[B, *event_shape]` float32 in the data's units, differentiable.
-
-        Args:
-            z: latents `[B, latent_dim]`.
-            labels: `[B]` class labels of a conditional model; None takes the classes in turn.
-        """
-        z = tf.cast(z, tf.float32)
-        if z.shape[1:] != self.latent_shape:
-            raise ValueError(f"latents must have shape [batch, {self.latent_shape[0]}]; got {z.shape}.")
-        return self.likelihood.mean(self._decoder(z, self._labels(labels, z.shape[0])))
-
-    def generate(self, streams: Streams, labels, *, temperature=1.0, pixel_noise=False):
-        """Samples from the prior, decoded. Options of `sample`:
-
-        Args:
-            streams: one random stream a sample.
-            labels: `[num]` labels or None.
-            temperature: scale of the prior; below 1 samples are more typical and less varied.
-            pixel_noise: draw from p(x | z) as the model of the data has it; by default its mean is shown.
-
-        Returns:
-            `[num, *event_shape]` float32.
-        """
-        temperature = checked_nonnegative("temperature", temperature)
-        return self._generate(streams.seed, streams.start, labels, streams.num, temperature, bool(pixel_noise))
-
-    @compiled
-    def _generate(self, seed, start, labels, num, temperature, pixel_noise):
-        streams = Streams(seed, start, num)
-        params = self._decoder(temperature * self.latents(streams), labels)
-        if pixel_noise:
-            *grid, channels = self.event_shape
-            uniform = streams.fold(1).uniform((*grid, self.likelihood.uniforms(channels)))
-            return self.likelihood.sample(params, uniform)
-        return self.likelihood.mean(params)
 
     def elbo(self, x, labels=None, *, seed=0, first=0):
         """The evidence lower bound with one sample of z an example, `[B]` nats: the bound of `log_prob` at 1."""
