@@ -1,19 +1,24 @@
 """What `import genmodels` costs beside `import tensorflow`: fresh processes in turn, medians.
 
-    python benchmarks/import_time.py
+    python benchmarks/import_time.py --out import_time.json
 """
 
+import json
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import typer
 
 from genmodels import cli
 
 
-def main(repeats: int = typer.Option(9, help="Timed processes of each.")):
+def main(
+    repeats: int = typer.Option(9, help="Timed processes of each."),
+    out: str = typer.Option("", help="A JSON file for the figures."),
+):
     """Times both imports and prints seconds and their ratio."""
     times = {"tensorflow": [], "genmodels": []}
     for repeat in range(repeats + 1):
@@ -26,6 +31,8 @@ def main(repeats: int = typer.Option(9, help="Timed processes of each.")):
         print(f"import {name}: {statistics.median(values):.2f} s")
     ratios = [g / t for g, t in zip(times["genmodels"], times["tensorflow"])]
     print(f"ratio: {statistics.median(ratios):.3f} (pairs {min(ratios):.3f} … {max(ratios):.3f})")
+    if out:
+        Path(out).write_text(json.dumps({"seconds": times, "ratios": ratios}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def main(
     ema: float = typer.Option(0.999, help="Decay of the average of the weights, which samples."),
     precision: str = typer.Option("auto", help=cli.PRECISION),
     guidance: float = typer.Option(2.0, help="Of the guided samples."),
+    num_quality: int = typer.Option(10_000, help="Samples to compare with test pictures: Fréchet distance, KID, …"),
     num_times: int = typer.Option(10, help="Terms of the variational bound, of a thousand, for each test image."),
     seed: int = 0,
 ):
@@ -61,15 +62,12 @@ def main(
         gm.save_grid(run / "neighbours.png", pairs, levels=train.levels, columns=8),  # sample, nearest, sample, …
         gm.plots.save_curves(run / "curves.png", gm.plots.read_log(run / "log.csv")),
     ]
-    bound = gm.evaluation.log_likelihood(model, test, score="elbo", num_times=num_times, seed=seed, progress=True)
-    result = {
-        "minutes": round(gm.plots.read_log(run / "log.csv")[-1]["seconds"] / 60, 1),  # of training, resumed or not
-        "variational_bound": bound,
-        "memorisation": gm.evaluation.memorisation(samples, train, test),
-        "variance_ratio": samples.var(axis=0).sum() / test.examples[:1000].var(axis=0).sum(),
-    }
-    (run / "test.json").write_text(json.dumps(result, indent=2, default=float) + "\n")
-    print(json.dumps(result, indent=2, default=float))
+    figures = gm.evaluate(
+        run, (train, test), score="elbo", options={"num_times": num_times}, num=1000, features="classifier",
+        num_quality=num_quality, seed=seed, progress=True,
+    )  # fmt: skip
+    (run / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(gm.evaluation.markdown([figures]))
     for path in [*paths, run / "samples", run / "model.keras"]:
         print(f"  {path}")
 

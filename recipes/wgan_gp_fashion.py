@@ -17,12 +17,13 @@ from genmodels import cli
 
 def main(
     run: Path = typer.Option(Path("runs/wgan-gp-fashion"), help="Folder of the run; resumes the run it holds."),
-    data: str = typer.Option("fashion_mnist", help="A named data set of images."),
+    data: str = typer.Option("fashion_mnist", help="A named data set of images with classes."),
     epochs: int = typer.Option(30, help="Passes over the data, each of its images seen by one player."),
     batch_size: int = 64,
     ema: float = typer.Option(0.999, help="Decay of the average of the weights, which samples."),
     precision: str = typer.Option("auto", help=cli.PRECISION),
-    num: int = typer.Option(1000, help="Samples to compare with the data."),
+    num: int = typer.Option(1000, help="Samples to look for copies among."),
+    num_quality: int = typer.Option(10_000, help="Samples to compare with test pictures: Fréchet distance, KID, …"),
     seed: int = 0,
 ):
     """Trains with the paper's settings; leaves samples, the training images nearest to them, and walks."""
@@ -44,13 +45,13 @@ def main(
         gm.save_grid(run / "interpolation.png", strips, levels=train.levels),
         gm.plots.save_curves(run / "curves.png", gm.plots.read_log(run / "log.csv")),
     ]
-    result = {
-        "minutes": round(gm.plots.read_log(run / "log.csv")[-1]["seconds"] / 60, 1),  # of training, resumed or not
-        "memorisation": gm.evaluation.memorisation(samples, train, test),
-        "variance_ratio": samples.var(axis=0).sum() / test.examples[:num].var(axis=0).sum(),  # far below 1: collapse
-    }
-    (run / "test.json").write_text(json.dumps(result, indent=2, default=float) + "\n")
-    print(json.dumps(result, indent=2, default=float))
+    figures = gm.evaluate(
+        run, (train, test), num=num, features="classifier", num_quality=num_quality, seed=seed, progress=True
+    )
+    (run / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(gm.evaluation.markdown([figures]))
+    ratio = samples.var(axis=0).sum() / test.examples[:num].var(axis=0).sum()
+    print(f"variance of samples over that of test pictures: {ratio:.3f} (far below 1: collapse)")
     for path in [*paths, run / "samples", run / "model.keras"]:
         print(f"  {path}")
 

@@ -73,7 +73,7 @@ def test_codes_come_to_be_distributed_as_the_prior():
 def test_wrong_networks_are_refused():
     layers = keras.layers
     wrong = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
-    with pytest.raises(ValueError, match=r"`discriminator` must take inputs of shapes \[\(2,\)\].* it takes \[\(3,\)\]"):
+    with pytest.raises(ValueError, match=r"`discriminator` must take inputs of .*\(2,\).* it takes \[\(3,\)\]"):
         small(discriminator=wrong)
     with pytest.raises(ValueError, match="`width` must be an integer ≥ 1; got 0"):
         small(width=0)

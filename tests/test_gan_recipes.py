@@ -94,3 +94,15 @@ def test_an_unknown_model_is_refused_before_any_work(tmp_path):
     done = script("recipes/wgan_points.py", "--run", tmp_path / "run", "--models", "wgan-gp,wgan")
     assert done.returncode == 2 and "wgan-gp, sngan" in done.stderr and "'wgan'" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_of_pictures_measures_its_samples(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENMODELS_CACHE", str(tmp_path / "cache"))
+    run, small = tmp_path / "run", ("--epochs", 1, "--num", 100, "--num-quality", 100, "--precision", "float32")
+    done = script("recipes/dcgan_fashion.py", "--data", "digits", "--run", run, *small)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((run / "evaluation.json").read_text())
+    assert figures["frechet"] > figures["floor_frechet"] and figures["features"] == "classifier-64"
+    assert figures["num_fake"] == 100 and "copies" in figures and "variance of samples" in done.stdout
+    for name in ("samples", "neighbours", "interpolation", "curves"):
+        assert Image.open(run / f"{name}.png").size[0] > 50

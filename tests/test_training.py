@@ -438,6 +438,13 @@ def test_a_refused_compile_leaves_the_model_as_it_was():
     assert model.average.decay == 0.9 and int(model.average.updates.numpy()) == 2
 
 
+@pytest.mark.parametrize("name", ["LearningRateScheduler", "ReduceLROnPlateau"])
+def test_callbacks_that_set_one_rate_are_refused_where_there_are_several(name):
+    callback = getattr(keras.callbacks, name)(*[lambda epoch: 0.1] * (name == "LearningRateScheduler"))
+    with pytest.raises(ValueError, match=f"{name} sets the rate of one optimizer; ToyWGAN has one .*schedules"):
+        toys.ToyWGAN().fit(toys.points(), steps=1, callbacks=callback, verbose=0)
+
+
 def test_activity_regularizers_are_refused():
     dense = keras.layers.Dense(8, activity_regularizer="l2", name="penalized")
     network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense])

@@ -28,6 +28,7 @@ CALL_SECONDS = 0.25  # a call grows to about this long: short enough to interrup
 LONGEST_CALL = 1000  # steps
 FIGURES = 64  # room for an objective's count, loss and metrics
 STREAM_EPOCH = 1000  # steps of an "epoch" of data whose length is unknown
+RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)  # which ask for `model.optimizer`
 
 
 class Trainer:
@@ -45,11 +46,16 @@ class Trainer:
             raise ValueError(f"`save_every` must be a positive number of seconds; got {save_every}.")
         if verbose not in ("auto", 0, 1):
             raise ValueError(f'`verbose` must be "auto", 0 or 1; got {verbose!r}.')
-        checked_count("seed", seed, 0, most=2**63 - 1)
+        seed = checked_count("seed", seed, 0, most=2**63 - 1)
         callbacks = keras.tree.flatten(callbacks) if callbacks else []  # one alone and none, as Keras takes them
         for callback in callbacks:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise ValueError(f"`callbacks` must be keras.callbacks.Callback objects; got {callback!r}.")
+            if isinstance(callback, RATES) and len(model.optimizers) > 1:
+                raise ValueError(
+                    f"{type(callback).__name__} sets the rate of one optimizer; {type(model).__name__} has one for each "
+                    f"of {', '.join(model.optimizers)}: give `compile` optimizers with schedules."
+                )
         self.model, self.objectives = model, model.objectives()
         self.optimizers = [model.optimizers[objective.name] for objective in self.objectives]
         self.replicas = replicas
