@@ -53,7 +53,7 @@ class Trainer:
                 raise ValueError(f"`callbacks` must be keras.callbacks.Callback objects; got {callback!r}.")
             if isinstance(callback, RATES) and len(model.optimizers) > 1:
                 raise ValueError(
-                    f"{type(callback).__name__} sets the rate of one optimizer; {type(model).__name__} has one for each "
+                    f"{type(callback).__name__} sets the rate of one optimizer; {type(model).__name__} has one for "
                     f"of {', '.join(model.optimizers)}: give `compile` optimizers with schedules."
                 )
         self.model, self.objectives = model, model.objectives()
