@@ -54,7 +54,7 @@ class Trainer:
             if isinstance(callback, RATES) and len(model.optimizers) > 1:
                 raise ValueError(
                     f"{type(callback).__name__} sets the rate of one optimizer; {type(model).__name__} has one for "
-                    f"of {', '.join(model.optimizers)}: give `compile` optimizers with schedules."
+                    f"each of {', '.join(model.optimizers)}: give `compile` optimizers with schedules."
                 )
         self.model, self.objectives = model, model.objectives()
         self.optimizers = [model.optimizers[objective.name] for objective in self.objectives]
