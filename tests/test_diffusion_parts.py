@@ -296,7 +296,7 @@ def test_terms_are_divergences_of_the_posteriors():
         q, p = scipy.stats.norm(mean[0], math.sqrt(small)), scipy.stats.norm(mean[1], math.sqrt(variance))
         divergence = lambda v, q=q, p=p: q.pdf(v) * (q.logpdf(v) - p.logpdf(v))  # noqa: E731
         truth, _ = scipy.integrate.quad(divergence, *q.interval(1 - 1e-12))
-        one = [tf.constant([[v]], tf.float32) for v in (x0, x, estimate)]
+        one = [tf.constant([[v]], tf.float32) for v in (x0, estimate)]
         place = None if place is None else tf.constant([[place]])
         term = bound.terms(schedule, steps, tf.constant([i / steps]), *one, place, 256)
         assert float(term[0]) == pytest.approx(truth, rel=1e-3)

@@ -208,20 +208,25 @@ def test_posterior_is_bayes():
     assert deviation**2 == pytest.approx(joint[0, 0] - gain * joint[0, 1])
 
 
+def there_and_back(y, alphas, sigmas, end):
+    """The latent of y at the levels up to `end`, and y again by way of that at all levels."""
+
+    @tf.function  # eager loops of as many steps would take half a minute
+    def run(y):
+        latent = solvers.inverted_ddim(exact(), y, alphas, sigmas)
+        back = solvers.inverted_ddim(exact(), y, alphas[:end], sigmas[:end], iterations=30)
+        return back, solvers.ddim(exact(), latent, alphas, sigmas, None)
+
+    return run(y)
+
+
 def test_inverted_ddim_is_the_inverse():
     for schedule in SCHEDULES.values():
         _, alphas, sigmas = schedule.grid(50)
         end = len(alphas) - int(sigmas[-1] == 0)  # the step to clean data hides what the first level hides
         x = noise(6) * sigmas[0]
         y = solvers.ddim(exact(), x, alphas[:end], sigmas[:end], None)
-
-        @tf.function  # eager loops of as many steps would take half a minute
-        def there_and_back(y, alphas=alphas, sigmas=sigmas, end=end):
-            back = solvers.inverted_ddim(exact(), y, alphas[:end], sigmas[:end], iterations=30)
-            latent = solvers.inverted_ddim(exact(), y, alphas, sigmas)
-            return back, solvers.ddim(exact(), latent, alphas, sigmas, None)
-
-        back, again = there_and_back(y)
+        back, again = there_and_back(y, alphas, sigmas, end)
         np.testing.assert_allclose(back, x, atol=2e-3 * sigmas[0])
         np.testing.assert_allclose(again, y, atol=0.05)
 

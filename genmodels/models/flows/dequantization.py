@@ -26,7 +26,7 @@ class UniformDequantization(keras.layers.Layer):
 
     Example:
         >>> from genmodels.sampling import Streams, make_seed
-        >>> u, log_q = UniformDequantization()(tf.zeros([2, 4]), Streams(make_seed(0), 0, 2))
+        >>> u, log_q = UniformDequantization()(tf.zeros([2, 4]), streams=Streams(make_seed(0), 0, 2))
         >>> u.shape, log_q.numpy().tolist()
         (TensorShape([2, 4]), [0.0, 0.0])
     """

@@ -59,8 +59,8 @@ class Additive(Transform):
 
     Example:
         >>> z, log_derivative = Additive().forward(tf.constant([1.0]), tf.constant([2.0]))
-        >>> float(z), float(log_derivative)
-        (3.0, 0.0)
+        >>> z.numpy().tolist(), log_derivative.numpy().tolist()
+        ([3.0], [0.0])
     """
 
     parameters = 1
@@ -86,8 +86,8 @@ class Affine(Transform):
 
     Example:
         >>> z, log_derivative = Affine().forward(tf.constant([1.0]), tf.constant([0.0, 2.0]))  # s = 0, t = 2
-        >>> float(z), float(log_derivative)
-        (3.0, 0.0)
+        >>> z.numpy().tolist(), log_derivative.numpy().tolist()
+        ([3.0], [0.0])
     """
 
     parameters = 2
