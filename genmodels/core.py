@@ -148,8 +148,8 @@ class GenerativeModel(keras.Model):
             ValueError: for a family that has no such network.
         """
         raise ValueError(
-            f"{type(self).__name__} has no network with features of a whole example; VAEs, GANs and diffusion models "
-            "have one."
+            f"{type(self).__name__} has no network with features of a whole example; autoencoders, GANs and diffusion "
+            "models have one."
         )
 
     @property

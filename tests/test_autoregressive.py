@@ -393,6 +393,15 @@ def test_an_image_that_is_doubled_first_is_refused():
         gm.AutoregressiveModel((4, 4, 1), keras.Model(image, CausalConv2D(4, stride=2)(x)), levels=4)
 
 
+def test_a_map_of_labels_may_be_doubled():
+    image, label = keras.Input((4, 4, 1)), keras.Input((2,))
+    where = gm.layers.SpaceFromDepth((4, 4))(keras.layers.Reshape((2, 2, 32))(keras.layers.Dense(128)(label)))
+    before = CausalConv2D(8, above=1, left=1, right=1, mask="A")(image)
+    network = keras.Model([image, label], CausalConv2D(4)(keras.layers.Add()([before, where])))
+    model = gm.AutoregressiveModel((4, 4, 1), network, levels=4, num_classes=2)
+    np.testing.assert_array_equal(model.sample(3, seed=1), model.sample(3, seed=1, incremental=False))
+
+
 def test_networks_must_be_functional():
     class Network(keras.Model):
         def call(self, x):

@@ -182,7 +182,7 @@ def test_saved_model_refuses(models, tmp_path):
     wrong = [
         (models["gan"], {"folder": tmp_path / "there"}, "exists"),
         (models["gan"], {"sample_options": {"steps": 3}}, "truncation"),
-        (models["gan"], {"endpoints": ["encode"]}, "VAEs, flows and diffusion have"),
+        (models["gan"], {"endpoints": ["encode"]}, "autoencoders, flows and diffusion have"),
         (models["gan"], {"endpoints": ["logprob"]}, "are among sample"),
         (models["gan"], {"endpoints": []}, "at least one"),
         (models["gan"], {"batch_size": 0}, "batch_size"),

@@ -155,7 +155,7 @@ def test_a_plain_copy_needs_no_genmodels(build, tmp_path):
     lambda: gm.PixelCNN((4, 4, 1), levels=2, filters=4, blocks=1),
 ], ids=["flow", "autoregressive"])  # fmt: skip
 def test_families_without_features_say_which_have_them(build):
-    with pytest.raises(ValueError, match=r"no network with features .*; VAEs, GANs and diffusion models have one"):
+    with pytest.raises(ValueError, match=r"no network with features .*; autoencoders, GANs and diffusion"):
         encoder_for(build(), layer="any")
 
 

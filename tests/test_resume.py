@@ -271,6 +271,16 @@ def test_another_run_is_refused_by_the_setting_that_differs(tmp_path):
         vae.fit(toys.points(64), batch_size=8, steps=4, run_dir=tmp_path, verbose=0)
 
 
+def test_a_run_from_before_an_argument_came_is_continued_without_it(tmp_path):
+    for steps in (2, 4):
+        model = gm.VAE((2,), levels=None, latent_dim=2)
+        model.fit(toys.points(64), batch_size=8, steps=steps, run_dir=tmp_path, verbose=0)
+        record = json.loads((tmp_path / "run.json").read_text())
+        record["settings"]["model"].pop("encoder", None)
+        (tmp_path / "run.json").write_text(json.dumps(record))
+    assert json.loads((tmp_path / "metrics.json").read_text())["step"] == 4
+
+
 def test_foreign_folder_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"no run\.json"):

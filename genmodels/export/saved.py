@@ -15,9 +15,9 @@ from genmodels.settings import checked_count
 
 FAMILIES = {
     "sample": "all families",
-    "decode": "VAEs, flows, GANs and diffusion",
-    "encode": "VAEs, flows and diffusion",
-    "log_prob": "all but GANs",
+    "decode": "autoencoders, flows, GANs and diffusion",
+    "encode": "autoencoders, flows and diffusion",
+    "log_prob": "all but GANs and AAEs",
 }
 
 
@@ -26,8 +26,8 @@ def saved_model(model, folder, *, endpoints=None, sample_options=None, batch_siz
 
     `sample(num, seed)`, and `decode(z)`, `encode(x)`, `log_prob(x)` where the family has them; those of a conditional
     model take labels as last argument, always. `num` is int32, `seed` int64, labels are `[N]` int32 or
-    `[N, condition_dim]` float32; x has the data's type and units (uint8 up to 256 levels, int32 above, float32 where
-    there are none), z is float32. N is any number; the endpoints take `batch_size` rows at a time and fill the last
+    `[N, condition_dim]` float32; x has the data's type and units (uint8 where there are levels, else float32), z
+    is float32. N is any number; the endpoints take `batch_size` rows at a time and fill the last
     batch up. Numbers out of range raise `tf.errors.InvalidArgumentError`.
 
     Results are those of the model with its own default options and averaged weights, to the rounding of float32:

@@ -50,7 +50,9 @@ def networks(model, folder, format: str = "keras") -> dict[str, Path]:
     inner = {name: value for name, value in vars(model).items() if isinstance(value, keras.Model) and name[0] != "_"}
     if not inner:
         family = type(model).__name__
-        raise ValueError(f"{family} has no networks that stand alone, as VAEs, GANs and diffusion have. {INSTEAD}")
+        raise ValueError(
+            f"{family} has no networks that stand alone, as autoencoders, GANs and diffusion have. {INSTEAD}"
+        )
     with model.averaged():
         copies = {name: plain(network) for name, network in inner.items()}
     if format == "h5":

@@ -104,7 +104,8 @@ class CausalGraph:
         seen = [self.tensors[i].sees for i in inputs]
         strides = {self.tensors[i].stride for i in inputs if self.tensors[i].sees > Sees.LABELS} or {1}
         if isinstance(layer, CausalLayer):
-            sees, stride = layer.sees(*seen), max(strides) * layer.stride
+            sees = layer.sees(*seen)
+            stride = 1 if sees == Sees.LABELS else max(strides) * layer.stride  # labels have no grid of the image's
             if stride < 1:
                 raise ValueError(f"layer {layer.name!r} makes an image larger than the data's: halve before doubling.")
             stride = int(stride)

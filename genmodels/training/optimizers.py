@@ -10,8 +10,7 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
     """Optimizers by the names of objectives, built for their variables, from what `compile` was given.
 
     Raises:
-        ValueError: for names that are no objectives, negative rates, one optimizer for two players or another model,
-            one that averages weights, and networks with activity regularizers.
+        ValueError: for names that are no objectives, negative rates, and one optimizer for two players or models.
     """
     objectives = {objective.name: objective for objective in model.objectives()}
     if given is None:
@@ -34,27 +33,34 @@ def built(model, given) -> dict[str, keras.optimizers.Optimizer]:
         if any(optimizer is other for other in optimizers.values()):
             raise ValueError(f"each objective needs an optimizer of its own; {name!r} shares one.")
         inner = optimizer.inner_optimizer if _scales(optimizer) else optimizer
-        if inner.use_ema:
-            raise ValueError(f"the optimizer of {name!r} averages weights (use_ema): use `compile(ema=…)` instead.")
-        _check_network(objective)
         variables = objective.network.trainable_variables
         if not optimizer.built:
             optimizer.build(variables)
-        elif {id(v) for v in inner._trainable_variables} != {id(v) for v in variables}:
+        elif not {id(v) for v in variables} <= {id(v) for v in inner._trainable_variables}:
             raise ValueError(f"the optimizer of {name!r} was built for another network's variables: make a new one.")
         _fuse(inner, model.distribute_strategy)
         optimizers[name] = optimizer
     return optimizers
 
 
-def _check_network(objective):
-    """Refuses what Keras' own training adds to the loss, and this one does not see."""
-    for layer in objective.network._flatten_layers():
-        if getattr(layer, "activity_regularizer", None) is not None:
+def check(model) -> None:
+    """Refuses what Keras' own training does and this one does not; when training starts, so that old files load.
+
+    Raises:
+        ValueError: for optimizers that average weights, and networks with activity regularizers.
+    """
+    for objective in model.objectives():
+        optimizer = model.optimizers[objective.name]
+        if (optimizer.inner_optimizer if _scales(optimizer) else optimizer).use_ema:
             raise ValueError(
-                f"layer {layer.name!r} of objective {objective.name!r} has an activity regularizer, which the harness "
-                "does not see: put the penalty into the loss. Those of kernels and biases are seen."
+                f"the optimizer of {objective.name!r} averages weights (use_ema): use `compile(ema=…)` instead."
             )
+        for layer in objective.network._flatten_layers():
+            if getattr(layer, "activity_regularizer", None) is not None:
+                raise ValueError(
+                    f"layer {layer.name!r} of objective {objective.name!r} has an activity regularizer, which the "
+                    "harness does not see: put the penalty into the loss. Those of kernels and biases are seen."
+                )
 
 
 def _scales(optimizer) -> bool:

@@ -234,10 +234,12 @@ def _refuse_difference(path, now, before):
     absent = "absent"
     for name in dict.fromkeys([*before, *now]):
         old, new = before.get(name, absent), now.get(name, absent)
+        if old is absent and new is None:
+            continue  # an argument that has come since, left out
         if name == "data.fingerprint" and old != new:
             raise ValueError(
-                f"{path} holds a run on other data, or varied otherwise by augmentation (--flip): their fingerprint "
-                "differs. Give another run_dir (--run)."
+                f"{path} holds a run on other data, varied otherwise by augmentation (--flip), or with another part "
+                "set apart (--validate): their fingerprint differs. Give another run_dir (--run)."
             )
         if old != new:
             raise ValueError(

@@ -10,7 +10,8 @@ import tensorflow as tf
 from genmodels import data as datasets
 from genmodels.memory import peak_memory
 from genmodels.sampling import fold, make_seed
-from genmodels.settings import checked_count
+from genmodels.settings import checked_count, serialized
+from genmodels.training import optimizers
 from genmodels.training.callbacks import (
     Interruption,
     Progress,
@@ -51,11 +52,12 @@ class Trainer:
         for callback in callbacks:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise ValueError(f"`callbacks` must be keras.callbacks.Callback objects; got {callback!r}.")
-            if isinstance(callback, RATES) and len(model.optimizers) > 1:
+            if type(callback) in RATES and len(model.optimizers) > 1:
                 raise ValueError(
                     f"{type(callback).__name__} sets the rate of one optimizer; {type(model).__name__} has one for "
                     f"each of {', '.join(model.optimizers)}: give `compile` optimizers with schedules."
                 )
+        optimizers.check(model)
         self.model, self.objectives = model, model.objectives()
         self.optimizers = [model.optimizers[objective.name] for objective in self.objectives]
         self.replicas = replicas
@@ -409,6 +411,7 @@ class Trainer:
         """What must be the same for a run to be continued; its length may grow."""
         model = self.model.get_config()
         model.pop("name", None)
+        model["dtype"] = serialized(self.model.dtype_policy)  # also where the constructor takes none
         training = {"batch_size": self.batch_size, "seed": self.seed_number, **self.model.get_compile_config()}
         training["accumulate"] = self.replicas.parts  # whoever takes them
         return {
