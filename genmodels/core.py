@@ -91,8 +91,9 @@ class GenerativeModel(keras.Model):
 
     Example:
         >>> import genmodels as gm
-        >>> isinstance(gm.VAE((8, 8, 1), levels=17, latent_dim=2), gm.GenerativeModel)
-        True
+        >>> model = gm.VAE((8, 8, 1), levels=17, latent_dim=2)
+        >>> model.event_shape, model.levels, model.num_classes
+        ((8, 8, 1), 17, None)
     """
 
     condition_dim: int | None = None

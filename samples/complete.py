@@ -33,7 +33,7 @@ def main(
     else:
         raise ValueError(
             "expected an autoregressive model, or diffusion of pictures and no --temperature, which complete; "
-            f"{run} is a {type(model).__name__} of {model.event_shape}."
+            f"{run} holds {type(model).__name__} of {model.event_shape}."
         )
     if not 0 <= known <= 1:
         raise ValueError(f"--known must be from 0 to 1; got {known}.")
