@@ -29,7 +29,7 @@ from genmodels.evaluation import evaluate
 from genmodels.images import save_gallery, save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models import diffusion, flows, gans
-from genmodels.models.autoencoders import AAE, VAE
+from genmodels.models.autoencoders import AAE, IWAE, VAE, VQVAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
 from genmodels.models.diffusion import DDPM, EDM, NCSN, Diffusion, FlowMatching, ImprovedDDPM
 from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
@@ -46,12 +46,14 @@ __all__ = [
     "EDM",
     "GAN",
     "IAF",
+    "IWAE",
     "LSGAN",
     "MAF",
     "NCSN",
     "NICE",
     "SNGAN",
     "VAE",
+    "VQVAE",
     "WGAN",
     "WGANGP",
     "AutoregressiveModel",

@@ -429,8 +429,10 @@ class LatentModel(GenerativeModel):
         """Draws from the prior, `[streams.num, *latent_shape]`: standard normal unless a family differs."""
         return streams.normal(self.latent_shape)
 
-    def prior(self, num: int, seed: int = 0) -> tf.Tensor:
-        """Draws `num` latents from the prior, `[num, *latent_shape]` float32."""
+    def prior(self, num: int, seed: int = 0, labels=None) -> tf.Tensor:
+        """Draws `num` latents of the prior, `[num, *latent_shape]` float32; `labels` count where it depends on them."""
+        if labels is not None:
+            self._labels(labels, num)
         return self.latents(Streams(make_seed(seed), 0, num))
 
     def decode(self, z, labels=None) -> tf.Tensor:

@@ -112,12 +112,8 @@ def conv_encoder(
         (None, 64)
     """
     layers = keras.layers
-    x = image = keras.Input(tuple(event_shape))
-    for width in filters:
-        x = layers.Conv2D(width, 3, strides=2, padding="same", dtype=dtype)(x)  # [B, H/2, W/2, width]
-        for _ in range(blocks):
-            x = _residual_block(x, width, dropout, dtype)
-    x = layers.Flatten(dtype=dtype)(layers.Activation(CONV_ACTIVATION, dtype=dtype)(x))
+    image = keras.Input(tuple(event_shape))
+    x = layers.Flatten(dtype=dtype)(halved(image, filters, blocks, dropout, dtype))
     x, inputs = _join_label(x, image, num_classes, dtype)
     if dropout:
         x = layers.Dropout(dropout, dtype=dtype)(x)
@@ -161,33 +157,57 @@ def conv_decoder(
         (None, 28, 28, 1)
     """
     layers = keras.layers
-    height, width, channels = output_shape
-    # The sizes that halving (rounded up) passes through, smallest first: 28 -> 4, 7, 14, 28.
-    sizes = [(height, width)]
-    for _ in filters:
-        sizes.insert(0, ((sizes[0][0] + 1) // 2, (sizes[0][1] + 1) // 2))
-
+    height, width = halvings(output_shape[:2], len(filters))[0]
     latent = keras.Input((latent_dim,))
     x, inputs = _join_label(latent, latent, num_classes, dtype)
     x = layers.Dense(hidden, activation=CONV_ACTIVATION, dtype=dtype)(x)
     if dropout:
         x = layers.Dropout(dropout, dtype=dtype)(x)
-    x = layers.Dense(sizes[0][0] * sizes[0][1] * filters[0], dtype=dtype)(x)
-    x = layers.Reshape((*sizes[0], filters[0]), dtype=dtype)(x)
-    for index, stage in enumerate(filters):
+    x = layers.Dense(height * width * filters[0], dtype=dtype)(x)
+    x = layers.Reshape((height, width, filters[0]), dtype=dtype)(x)
+    return keras.Model(inputs, doubled(x, output_shape, filters, blocks, dropout, dtype), name=name)
+
+
+def halvings(size, count) -> list[tuple[int, int]]:
+    """The sizes that halving (rounded up) passes through, smallest first.
+
+    Example:
+        >>> halvings((28, 28), 3)
+        [(4, 4), (7, 7), (14, 14), (28, 28)]
+    """
+    sizes = [tuple(size)]
+    for _ in range(count):
+        sizes.insert(0, tuple((n + 1) // 2 for n in sizes[0]))
+    return sizes
+
+
+def halved(x, filters, blocks, dropout, dtype):
+    """Features of an image, halved by a convolution for each entry of `filters`, with `blocks` residual blocks."""
+    for width in filters:
+        x = keras.layers.Conv2D(width, 3, strides=2, padding="same", dtype=dtype)(x)  # [B, H/2, W/2, width]
+        for _ in range(blocks):
+            x = _residual_block(x, width, dropout, dtype)
+    return keras.layers.Activation(CONV_ACTIVATION, dtype=dtype)(x)
+
+
+def doubled(x, output_shape, filters, blocks, dropout, dtype):
+    """The mirror of `halved`: an image `[B, *output_shape]` in float32 of features of its smallest size."""
+    layers = keras.layers
+    sizes = halvings(output_shape[:2], len(filters))[1:]
+    for index, (stage, size) in enumerate(zip(filters, sizes)):
         for _ in range(blocks):
             x = _residual_block(x, stage, dropout, dtype)
         x = layers.Activation(CONV_ACTIVATION, dtype=dtype)(x)
         last = index == len(filters) - 1
-        width_out = channels if last else filters[index + 1]
+        width_out = output_shape[-1] if last else filters[index + 1]
         # Two odd sides need no crop, whose gradient is slow.
-        fitting = {"output_padding": 1} if all(n % 2 for n in sizes[index + 1]) else {}
+        fitting = {"output_padding": 1} if all(n % 2 for n in size) else {}
         options = {"strides": 2, "padding": "same", "dtype": "float32" if last else dtype}
         x = layers.Conv2DTranspose(width_out, 4, **options, **fitting)(x)
-        spare = [have - want for have, want in zip(x.shape[1:3], sizes[index + 1])]
+        spare = [have - want for have, want in zip(x.shape[1:3], size)]
         if any(spare):
             x = layers.Cropping2D(((0, spare[0]), (0, spare[1])), dtype="float32" if last else dtype)(x)
-    return keras.Model(inputs, x, name=name)
+    return x
 
 
 def encoder(event_shape, outputs, architecture="auto", **options) -> keras.Model:

@@ -41,7 +41,7 @@ def main(
         options = {"steps": steps, "method": method, "labels": classes, "seed": seed}
         strips = gm.interpolate_examples(model, *ends, **options)
     else:
-        ends = model.prior(2 * rows, seed)
+        ends = model.prior(2 * rows, seed, None if classes is None else 2 * classes)
         strips = gm.interpolate(model, ends[:rows], ends[rows:], steps=steps, method=method, labels=classes)
     strips, levels = gm.images.stretched(strips.numpy(), model.levels)
     if out.suffix == ".gif":

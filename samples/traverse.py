@@ -23,7 +23,7 @@ def main(
     """Moves one latent dimension at a time, and lists how much each changes what is decoded."""
     model = gm.load_model(run)
     gm.latent.check_latents(model)
-    z = model.prior(1, seed)[0]
+    z = model.prior(1, seed, labels)[0]
     frames, axes, effects = gm.latent.traverse(model, z, steps=steps, span=span, num=num, labels=labels)
     for axis, effect in zip(axes, effects):
         print(f"dimension {axis}: mean squared change {effect:.3g}")

@@ -34,6 +34,21 @@ MODELS = {
         LABELS,
         NOISE,
     ),
+    "iwae": (
+        lambda: gm.IWAE((8, 8, 1), levels=17, latent_dim=3, architecture="mlp", num_samples=3, num_classes=3),
+        IMAGES,
+        LABELS,
+        NOISE,
+    ),
+    "vq-vae": (
+        lambda: gm.VQVAE(
+            (8, 8, 1), levels=17, num_codes=5, latent_dim=3, halvings=1, filters=8, prior_filters=8, prior_blocks=1,
+            num_classes=3,
+        ),
+        IMAGES,
+        LABELS,
+        NOISE,
+    ),
     "vae-own-encoder": (toys.noisy_vae, IMAGES, None, NOISE),
     "pixelcnn": (lambda: gm.PixelCNN((8, 8, 1), levels=17, num_classes=3, **SMALL), IMAGES, LABELS, {}),
     "gated-pixelcnn": (lambda: gm.GatedPixelCNN((8, 8, 1), levels=2, **SMALL), toys.images(levels=2), None, {}),
@@ -165,8 +180,9 @@ def test_contract(case, tmp_path):
 
 # Whose variables and layers are no other's: what has to survive.
 RESUMED = (
-    "vae-conv-rgb", "vae-own-encoder", "aae", "pixelcnn", "pixelcnn-pp", "pixelrnn-diagonal", "autoregressive-own",
-    "glow", "maf", "dcgan", "wgan-gp", "sngan", "ddpm", "flow-matching", "edm-points", "toy-wgan", "toy-mean",
+    "vae-conv-rgb", "vae-own-encoder", "aae", "vq-vae", "pixelcnn", "pixelcnn-pp", "pixelrnn-diagonal",
+    "autoregressive-own", "glow", "maf", "dcgan", "wgan-gp", "sngan", "ddpm", "flow-matching", "edm-points",
+    "toy-wgan", "toy-mean",
 )  # fmt: skip
 
 

@@ -101,12 +101,12 @@ def interpolate(
         raise ValueError("--loop goes through draws of the prior; it takes no --data.")
     if loop:
         label = None if model.num_classes is None else (classes or [0])[0]
-        strips = latent.walk(model, model.prior(rows, seed), steps=steps, closed=True, labels=label)[None]
+        strips = latent.walk(model, model.prior(rows, seed, label), steps=steps, closed=True, labels=label)[None]
     elif data is not None:
         start, end, classes = _ends(model, _data(model, run, data)[1], rows, classes, seed)
         strips = latent.interpolate_examples(model, start, end, steps=steps, labels=classes, seed=seed)
     else:
-        ends = model.prior(2 * rows, seed)
+        ends = model.prior(2 * rows, seed, None if classes is None else 2 * classes)
         strips = latent.interpolate(model, ends[:rows], ends[rows:], steps=steps, labels=classes)
     strips, levels = images.stretched(strips.numpy(), model.levels)
     if out.suffix == ".gif":

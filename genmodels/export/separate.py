@@ -47,7 +47,7 @@ def networks(model, folder, format: str = "keras") -> dict[str, Path]:
         raise ValueError(f"expected a generative model; got {model!r}.")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"`folder` must be a folder; {folder} is a file.")
-    inner = {name: value for name, value in vars(model).items() if isinstance(value, keras.Model) and name[0] != "_"}
+    inner = {name: value for name, value in vars(model).items() if name[0] != "_" and _network(value)}
     if not inner:
         family = type(model).__name__
         raise ValueError(
@@ -67,6 +67,11 @@ def networks(model, folder, format: str = "keras") -> dict[str, Path]:
         paths[name] = folder / f"{name}.{format}"
         os.replace(temporary, paths[name])
     return paths
+
+
+def _network(value):
+    """Whether it is a network; not a model within the model, such as the prior of a VQ-VAE's codes."""
+    return isinstance(value, keras.Model) and not isinstance(value, GenerativeModel)
 
 
 def _refuse_operations(name, network):

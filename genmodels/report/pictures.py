@@ -95,7 +95,7 @@ def _walks(run, seed):
         if run.examples is None:
             return _words(f"it is conditional on vectors, and {run.absent}")
         labels, given = np.resize(run.first(ROWS)[1], (ROWS, model.condition_dim)), ", a row a condition"
-    ends = model.prior(2 * ROWS, seed)
+    ends = model.prior(2 * ROWS, seed, None if labels is None else np.concatenate([labels, labels]))
     frames = 33 if _is_points(model) else min(FRAMES, max(3, _across(model, FRAMES, FRAMES)))
     paths = interpolate(model, ends[:ROWS], ends[ROWS:], steps=frames, labels=labels).numpy()
     if _is_points(model):

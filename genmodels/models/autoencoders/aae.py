@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from genmodels import networks
 from genmodels.core import Objective
-from genmodels.models.autoencoders.autoencoder import Autoencoder
+from genmodels.models.autoencoders.autoencoder import Autoencoder, Together
 from genmodels.models.gans import losses
 from genmodels.sampling import Streams
 from genmodels.settings import checked_count
@@ -61,7 +61,7 @@ class AAE(Autoencoder):
             )
         networks.check("discriminator", discriminator, (self.latent_shape,), (1,))
         self.discriminator = discriminator
-        self.autoencoder = Both(self.encoder, self.decoder)
+        self.autoencoder = Together("autoencoder", encoder=self.encoder, decoder=self.decoder)
 
     def objectives(self):
         """Three: reconstruction, the discriminator, and the encoder that deceives it."""
@@ -97,12 +97,3 @@ class AAE(Autoencoder):
 
     def _judged(self, z, training):
         return tf.cast(self.discriminator(z, training=training), tf.float32)[:, 0]
-
-
-class Both(keras.layers.Layer):
-    """Encoder and decoder as one player's network."""
-
-    def __init__(self, encoder, decoder):
-        super().__init__(name="autoencoder", dtype="float32")
-        self.encoder, self.decoder = encoder, decoder
-        self.built = True

@@ -126,3 +126,13 @@ class Autoencoder(LatentModel):
             uniform = streams.fold(1).uniform((*grid, self.likelihood.uniforms(channels)))
             return self.likelihood.sample(params, uniform)
         return self.likelihood.mean(params)
+
+
+class Together(keras.layers.Layer):
+    """Networks that one player trains."""
+
+    def __init__(self, name, **networks):
+        super().__init__(name=name, dtype="float32")
+        for role, network in networks.items():
+            setattr(self, role, network)
+        self.built = True

@@ -96,16 +96,24 @@ class VAE(Autoencoder):
         if training and self.kl_warmup:
             updates = tf.cast(self.optimizers["model"].iterations, tf.float32)
             weight = self.beta * tf.minimum(1.0, updates / self.kl_warmup)
-        active = tf.reduce_sum(tf.cast(tf.math.reduce_variance(mean, axis=0) > ACTIVE, tf.float32))
-        total = tf.reduce_sum(kl)
-        metrics = {"elbo": -reconstruction - total, "reconstruction": reconstruction, "kl": total}
-        return reconstruction + weight * penalty, {**metrics, "active_units": active}
+        return reconstruction + weight * penalty, logged(mean, tf.reduce_sum(kl), reconstruction)
 
     def _posterior(self, x, labels, training=False):
         """Mean and log-variance of q(z | x), each `[B, latent_dim]`."""
         mean, log_variance = tf.split(self._encoder(x, labels, training), 2, axis=-1)
         # Beyond ±20 exp would overflow float32 sums; a trained posterior lies well within.
         return mean, tf.clip_by_value(log_variance, -20.0, 20.0)
+
+    def _weights(self, x, labels, mean, log_variance, noise, training=False):
+        """log p(x | z) and log p(z) / q(z | x), each `[B, k]`, at the draws that `noise` `[B, k, latent_dim]` makes.
+
+        `x` and `labels` hold every example k times in a row.
+        """
+        k, dim = noise.shape[1:]
+        z = mean[:, None] + tf.exp(0.5 * log_variance)[:, None] * noise
+        likelihood = self.likelihood.log_prob(self._decoder(tf.reshape(z, [-1, dim]), labels, training), x)
+        ratio = 0.5 * tf.reduce_sum(noise**2 + log_variance[:, None] - z**2, axis=-1)  # the 2π cancel
+        return tf.reshape(likelihood, [-1, k]), ratio
 
     # ------------------------------------------------------------------ what users call
 
@@ -156,22 +164,24 @@ class VAE(Autoencoder):
 
     @compiled
     def _importance_weighted(self, x, labels, seed, start, chunks, chunk):
-        count, dim = tf.shape(x)[0], self.latent_shape[0]
+        count = tf.shape(x)[0]
         mean, log_variance = self._posterior(x, labels)
         repeated = tf.repeat(x, chunk, axis=0)  # [B·chunk, …]
         labels = None if labels is None else tf.repeat(labels, chunk, axis=0)
         total = tf.fill([count], -math.inf)  # log Σ of the weights so far
         for index in tf.range(chunks):
-            noise = Streams(fold(fold(seed, POSTERIOR), index), start, count).normal((chunk, dim))  # [B, chunk, dim]
-            z = mean[:, None] + tf.exp(0.5 * log_variance)[:, None] * noise
-            likelihood = self.likelihood.log_prob(self._decoder(tf.reshape(z, [-1, dim]), labels), repeated)
-            # log p(z) − log q(z | x); the 2π cancel.
-            ratio = 0.5 * tf.reduce_sum(noise**2 + log_variance[:, None] - z**2, axis=-1)
-            weights = tf.reshape(likelihood, [count, chunk]) + ratio
-            total = tf.reduce_logsumexp(tf.concat([total[:, None], weights], 1), axis=1)
+            noise = Streams(fold(fold(seed, POSTERIOR), index), start, count).normal((chunk, *self.latent_shape))
+            likelihood, ratio = self._weights(repeated, labels, mean, log_variance, noise)
+            total = tf.reduce_logsumexp(tf.concat([total[:, None], likelihood + ratio], 1), axis=1)
         return total - tf.math.log(tf.cast(chunks * chunk, tf.float32))
 
 
 def kl_divergence(mean, log_variance):
     """KL(N(μ, σ²) ‖ N(0, 1)) of each unit in nats, as its arguments: ½ (μ² + σ² − 1 − log σ²)."""
     return 0.5 * (mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
+
+
+def logged(mean, kl, reconstruction):
+    """What a run logs of the bound, from posterior means `[B, latent_dim]` and nats an example."""
+    active = tf.reduce_sum(tf.cast(tf.math.reduce_variance(mean, axis=0) > ACTIVE, tf.float32))
+    return {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl, "active_units": active}

@@ -55,19 +55,20 @@ class GatedPixelCNN(AutoregressiveModel):
     ):  # fmt: skip
         if checked_count("kernel_size", kernel_size, 3) % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd; got {kernel_size}.")
-        network = gated_stacks(
-            event_shape, pixel_likelihood(likelihood, levels), checked_count("filters", filters, 1),
-            checked_count("blocks", blocks, 1), kernel_size, num_classes, dropout, dtype,
-        )  # fmt: skip
+        filters, blocks = checked_count("filters", filters, 1), checked_count("blocks", blocks, 1)
+        of_pixels = pixel_likelihood(likelihood, levels)
+        image, label = network_inputs(event_shape, num_classes)
+        features = gated_stacks(image, label, filters, blocks, kernel_size, dropout, dtype)
+        outputs = pixel_head(features, image, of_pixels, filters, dtype)
         super().__init__(
-            event_shape, network, levels=levels, likelihood=likelihood, num_classes=num_classes, dtype=dtype, name=name
-        )
+            event_shape, functional(image, label, outputs), levels=levels, likelihood=likelihood,
+            num_classes=num_classes, dtype=dtype, name=name,
+        )  # fmt: skip
 
 
-def gated_stacks(event_shape, likelihood, filters, blocks, kernel_size, num_classes, dropout, dtype):
-    """The two stacks and the head as a functional Keras model."""
-    image, label = network_inputs(event_shape, num_classes)
-    vertical, horizontal = Shift("down", dtype=dtype)(image), Shift("right", dtype=dtype)(image)
+def gated_stacks(x, label, filters, blocks, kernel_size, dropout, dtype):
+    """What the horizontal of the two stacks makes of an image and a label or None, `[B, H, W, filters]`."""
+    vertical, horizontal = Shift("down", dtype=dtype)(x), Shift("right", dtype=dtype)(x)
     for block in range(blocks):
         first = block == 0
         # After the shifts, 7×7 about a pixel are three rows of seven columns above, and three pixels to the left.
@@ -81,4 +82,4 @@ def gated_stacks(event_shape, likelihood, filters, blocks, kernel_size, num_clas
             update = keras.layers.Dropout(dropout, dtype=dtype)(update)
         # The first block has no residual: its input is the image.
         horizontal = update if first else keras.layers.Add(dtype=dtype)([horizontal, update])
-    return functional(image, label, pixel_head(horizontal, image, likelihood, filters, dtype))
+    return horizontal
