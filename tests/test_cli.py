@@ -179,9 +179,31 @@ def test_rates_and_lengths_of_gradients(tmp_path):
     assert all(abs(float(optimizer.learning_rate) - 0.002) < 1e-8 for optimizer in model.optimizers.values())
     assert model.get_compile_config()["clipnorm"] == 3
     assert float(model.optimizers["critic"].beta_2) == pytest.approx(0.9)  # the rest is the paper's
-    assert "negative" in refused("train", *small, "--run", tmp_path / "other", "--learning-rate", -1)
+    assert "above 0" in refused("train", *small, "--run", tmp_path / "other", "--learning-rate", -1)
     said = refused("train", *small, "--run", tmp_path / "other", "--learning-rate", 1e30)
     assert "not finite" in said and "clipnorm" in said
+
+
+def test_rates_that_fall(tmp_path):
+    own = ("wgan-gp", "digits", "--set", "architecture=mlp", "--set", "width=8", "--set", "critic_updates=3")
+    run = ("--run", tmp_path / "run", "--decay", "cosine")
+    done("train", *own, *STEPS, *run)
+    rates = {name: o._learning_rate for name, o in gm.load_model(tmp_path / "run").optimizers.items()}
+    steps = int(STEPS[STEPS.index("--steps") + 1])
+    assert {name: rate.steps for name, rate in rates.items()} == {"critic": 3 * steps, "generator": steps}
+    for rate in rates.values():  # from the paper's
+        assert float(rate(0)) == pytest.approx(1e-4) and float(rate(rate.steps)) == pytest.approx(0, abs=1e-12)
+    assert "optimizer" in refused("train", *own, *run, *STEPS, "--steps", steps + 1)
+    assert "cosine" in refused("train", *own, *STEPS, "--run", tmp_path / "other", "--decay", "linear")
+    done("train", *own, "--epochs", 1, "--run", tmp_path / "epoch", "--decay", "cosine", "--batch-size", 512)
+    metrics = json.loads((tmp_path / "epoch" / "metrics.json").read_text())
+    rate = gm.load_model(tmp_path / "epoch").optimizers["generator"]._learning_rate
+    assert metrics["step"] == rate.steps == 1  # four batches a step hold the 1 438 digits
+    done("train", "nice", "digits", *FAMILIES["nice"], *STEPS, "--run", tmp_path / "nice", "--decay", "cosine")
+    rate = gm.load_model(tmp_path / "nice").optimizers["model"]._learning_rate
+    assert float(rate(steps)) == pytest.approx(0, abs=1e-12)
+    assert float(rate(1)) == pytest.approx(1e-3 / 500 * (1 + np.cos(np.pi / steps)) / 2, rel=1e-5)  # warming up
+
 
 
 def test_real_valued_pictures_are_shown(tmp_path):

@@ -38,18 +38,19 @@ CODE = {page: blocks(page) for page in ("CONTRIBUTING.md", "README.md", "docs/fa
 def ran(page, heading):
     """The names that a block leaves; where a page imports once, at its head, with these. Sampling is cut short."""
     known = {} if page == "CONTRIBUTING.md" else {"gm": gm, "keras": keras}
+    if page == "docs/families.md":
+        known["train"], known["test"] = gm.load_data("digits")
     exec(compile(re.sub(r"\bsteps=\d+", "steps=1", CODE[page][heading]), f"<{page}>", "exec"), known)
     return known
 
 
 @pytest.mark.parametrize("page, heading", [(page, heading) for page in CODE for heading in CODE[page]])
 def test_code_runs(page, heading):
-    known = ran(page, heading)
-    assert isinstance(known["gan"] if "gan" in known else known["model"], gm.GenerativeModel)
+    assert any(isinstance(value, gm.GenerativeModel) for value in ran(page, heading).values())
 
 
 def test_no_complete_block_is_left_out():
-    assert [len(found) for found in CODE.values()] == [4, 1, 1]
+    assert [len(found) for found in CODE.values()] == [4, 1, 2]
 
 
 def test_a_loss_and_a_regularizer_of_ones_own_make_the_game(tmp_path):

@@ -16,8 +16,10 @@ from genmodels.models.gans import networks as gan_networks
 
 SIZE = 3  # rows at a time, of 5: two batches, the second filled up
 NUM = 5
+QUANTIZED = {"num_codes": 4, "latent_dim": 2, "filters": 4, "prior_filters": 4, "prior_blocks": 1}
 MODELS = {
     "vae": lambda: gm.VAE((4, 4, 1), levels=5, latent_dim=2, architecture="mlp", num_classes=3),
+    "vq-vae": lambda: gm.VQVAE((4, 4, 1), levels=5, halvings=1, num_classes=3, **QUANTIZED),
     "autoregressive": lambda: gm.PixelCNN((3, 3, 1), levels=2, filters=4, blocks=1),
     "flow": lambda: gm.NeuralSplineFlow((2,), levels=None, layers=1, bins=3, condition_dim=2, width=8, depth=1),
     "gan": lambda: gm.DCGAN((8, 8, 1), levels=17, width=4, latent_dim=4),
@@ -26,13 +28,17 @@ MODELS = {
 OPTIONS = {"vae": {"temperature": 0.5}, "gan": {"truncation": 0.5}, "diffusion": {"steps": 2, "solver": "heun"}}
 ENDPOINTS = {
     "vae": {"sample", "decode", "encode", "log_prob"},
+    "vq-vae": {"sample", "decode", "encode", "log_prob"},
     "autoregressive": {"sample", "log_prob"},
     "flow": {"sample", "decode", "encode", "log_prob"},
     "gan": {"sample", "decode"},
     "diffusion": {"sample", "decode", "encode", "log_prob"},
 }
 ROWWISE = [(name, endpoint) for name in MODELS for endpoint in sorted(ENDPOINTS[name] - {"sample"})]
-NETWORKS = {"vae": {"encoder", "decoder"}, "gan": {"generator", "critic"}, "diffusion": {"denoiser"}}
+NETWORKS = {
+    "vae": {"encoder", "decoder"}, "vq-vae": {"encoder", "decoder"}, "gan": {"generator", "critic"},
+    "diffusion": {"denoiser"},
+}  # fmt: skip
 STRANGER = """
 import pathlib, sys
 import keras, numpy, tensorflow

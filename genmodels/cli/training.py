@@ -13,8 +13,8 @@ import typer
 from genmodels import catalogue
 from genmodels.data import data_names
 from genmodels.settings import checked_count, checked_positive, constructor_arguments, fixed_arguments
+from genmodels.training import CosineFall, source
 from genmodels.training import precision as precisions
-from genmodels.training import source
 from genmodels.training.replicas import is_chief
 
 SIZE = 32  # pixels of a folder's pictures where none is given
@@ -38,7 +38,8 @@ def train(
     seed: int = typer.Option(0, help="Of the weights, the order of the data, and all noise."),
     precision: str = typer.Option("auto", help=precisions.HELP),
     ema: float = typer.Option(0.999, help="Decay of the average of the weights that is kept and used; 0 for none."),
-    learning_rate: float = typer.Option(None, help="Of all optimizers, constant.  [default: the model's own]"),
+    learning_rate: float = typer.Option(None, help="Of all optimizers.  [default: the model's own]"),
+    decay: str = typer.Option(None, help='"cosine": rates fall to 0 at the end, and the run cannot be made longer.'),
     clipnorm: float = typer.Option(None, help="Longest gradient of an update; longer ones are shortened to it."),
     distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
     validate: bool = typer.Option(
@@ -53,7 +54,7 @@ def train(
     """
     cls = catalogue.model_class(model)
     precisions.check(precision)
-    _check(steps, epochs, batch_size, seed, ema, clipnorm)  # before the data are read
+    _check(steps, epochs, batch_size, seed, ema, learning_rate, decay, clipnorm)  # before the data are read
     if distribute == "hosts" and precision == "auto":
         raise ValueError("--distribute hosts needs --precision by name: the hosts might find different ones faster.")
     strategy = _strategy(distribute)  # before TensorFlow computes anything
@@ -73,17 +74,19 @@ def train(
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         built = build(cls, examples, arguments, conditional, precision)
-        built.compile(_optimizers(built, learning_rate), ema=ema or None, clipnorm=clipnorm)
+        batches = sum(objective.updates for objective in built.objectives())  # a step
+        total = steps or (STEPS if epochs is None else epochs * -(-len(examples) // (batch_size * batches)))
+        optimizers = _optimizers(built, learning_rate, total if decay else None)
+        built.compile(optimizers, ema=ema or None, clipnorm=clipnorm)
     built.fit(
-        examples, batch_size=batch_size, epochs=epochs,
-        steps=STEPS if steps is None and epochs is None else steps, validation_data=others[0] if validate else None,
+        examples, batch_size=batch_size, steps=total, validation_data=others[0] if validate else None,
         callbacks=[_Start(built, examples, run, {**told, "data": _anywhere(data), "classes": classes})],
         run_dir=run, seed=seed,
     )  # fmt: skip
     print(f"next: genmodels sample {shlex.quote(str(run))}")
 
 
-def _check(steps, epochs, batch_size, seed, ema, clipnorm):
+def _check(steps, epochs, batch_size, seed, ema, learning_rate, decay, clipnorm):
     if steps is not None and epochs is not None:
         raise ValueError("give --steps or --epochs, not both.")
     for name, value in (("--steps", steps), ("--epochs", epochs), ("--batch-size", batch_size)):
@@ -91,8 +94,11 @@ def _check(steps, epochs, batch_size, seed, ema, clipnorm):
     checked_count("--seed", seed, 0, most=2**32 - 1)  # Keras' own takes no more
     if not 0 <= ema < 1:
         raise ValueError(f"--ema must be at least 0 and below 1; got {ema:g}.")
-    if clipnorm is not None:
-        checked_positive("--clipnorm", clipnorm)
+    if decay not in (None, "cosine"):
+        raise ValueError(f"--decay must be cosine, or left out for constant rates; got {decay!r}.")
+    for name, value in (("--learning-rate", learning_rate), ("--clipnorm", clipnorm)):
+        if value is not None:
+            checked_positive(name, value)
 
 
 def build(cls, data, arguments, conditional=False, precision="float32"):
@@ -157,12 +163,20 @@ def settings_of(texts, known=None, saying="known are") -> dict:
     return settings
 
 
-def _optimizers(model, rate):
-    """The model's own optimizers, with another rate where one is given."""
-    if rate is None:
+def _optimizers(model, rate, decay_steps=None):
+    """The model's own optimizers, with another rate where one is given, which falls to 0 in so many training steps."""
+    if rate is None and decay_steps is None:
         return None
-    own = model.default_optimizers().items()
-    return {name: type(o).from_config({**o.get_config(), "learning_rate": rate}) for name, o in own}
+    updates, found = {objective.name: objective.updates for objective in model.objectives()}, {}
+    for name, own in model.default_optimizers().items():
+        config = own.get_config()
+        start = config["learning_rate"] if rate is None else rate
+        if isinstance(start, dict):
+            start = keras.optimizers.schedules.deserialize(start)
+        if decay_steps is not None:
+            start = CosineFall(start, decay_steps * updates[name])
+        found[name] = type(own).from_config({**config, "learning_rate": start})
+    return found
 
 
 def _strategy(distribute):
