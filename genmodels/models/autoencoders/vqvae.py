@@ -110,7 +110,7 @@ class VQVAE(LatentModel):
         self.code_prior = code_prior(grid, num_codes, prior_filters, prior_blocks, num_classes, dropout, dtype)
 
     def default_optimizers(self):
-        """Adam with a rate of 0.001 for both; the paper has 0.0002 for ten to a hundred times as many steps."""
+        """Adam with a rate of 0.001 for both; the paper has 0.0002, for many more steps."""
         return {"autoencoder": keras.optimizers.Adam(1e-3), "prior": keras.optimizers.Adam(1e-3)}
 
     def objectives(self):
