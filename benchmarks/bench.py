@@ -14,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from genmodels import data
-from genmodels.training.trainer import Trainer
+from genmodels.sampling import make_seed
+from genmodels.training.loop import Loop
+from genmodels.training.replicas import Replicas
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -68,15 +70,14 @@ def fit_steps(model, x, batch_size, **settings):
         **settings: of `model.compile`.
     """
     model.compile(**settings)
-    trainer = Trainer(
-        model, batch_size=batch_size, callbacks=(), run_dir=None, resume=True, seed=0, verbose=0, save_every=60.0
-    )
+    loop, seed = Loop(model, Replicas(model.distribute_strategy, batch_size, 1)), make_seed(0)
     examples = data.as_dataset(x, event_shape=model.event_shape, levels=model.levels)
     iterator = iter(data.batches(examples, batch_size, seed=0))
 
     def steps(number):
-        trainer._run(iterator, trainer.step + number)
-        trainer._check_finite()
+        loop.run(iterator, loop.step + number, seed)
+        if loop.broken():
+            raise FloatingPointError(f"the loss of objective {loop.broken()!r} is not finite.")
 
     return steps
 

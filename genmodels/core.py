@@ -28,6 +28,8 @@ from genmodels.settings import (
 
 __all__ = ["Batch", "GenerativeModel", "LatentModel", "LikelihoodModel", "Objective"]
 
+SET_WHILE_TRAINING = ("history", "stop_training")  # by Keras' callbacks; no function depends on them
+
 
 class Batch(NamedTuple):
     """What a loss receives: examples as the data set stores them, and class labels or condition vectors, if any.
@@ -119,6 +121,15 @@ class GenerativeModel(keras.Model):
         self._settings = {}
         self.built = True  # subclasses build their networks in the constructor
 
+    def __setattr__(self, name, value):
+        """Sets an attribute, and where it is public forgets the functions that were traced, perhaps with another value.
+
+        Private ones Keras itself sets at any time, as when it saves.
+        """
+        super().__setattr__(name, value)
+        if not name.startswith("_") and name not in SET_WHILE_TRAINING:
+            self.__dict__.pop("_functions", None)
+
     # ------------------------------------------------------------------ what a family gives
 
     def objectives(self) -> tuple[Objective, ...]:
@@ -164,6 +175,9 @@ class GenerativeModel(keras.Model):
     def compile(self, optimizer=None, *, ema=None, clipnorm=None, accumulate=1, jit_compile=False):
         """Sets how the model is trained.
 
+        Training, evaluation and sampling are traced once and kept until the next `compile`, or until an attribute of
+        the model is set (`model.beta = 4`). Compile anew after changing something inside a layer, such as its rate.
+
         Args:
             optimizer: a Keras optimizer or its name, or a dict of them by objective name; None for the model's own
                 (`default_optimizers`). One optimizer given to a game of several players is copied for each.
@@ -195,7 +209,6 @@ class GenerativeModel(keras.Model):
         self._settings = {
             "ema": ema, "clipnorm": clipnorm, "accumulate": accumulate, "jit_compile": bool(jit_compile)
         }  # fmt: skip
-        self.__dict__.pop("_functions", None)  # traces with the settings before
         self.compiled = True
 
     def fit(
