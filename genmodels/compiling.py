@@ -1,4 +1,8 @@
-"""Methods and elementwise arithmetic as compiled functions, and batches of sizes that suit them."""
+"""Methods and elementwise arithmetic as compiled functions, and batches of sizes that suit them.
+
+Neither compiled methods nor training steps are converted by AutoGraph, as Keras' are not: that takes some sixty
+milliseconds a function, seconds of a model's first step. Loops of a graph are written as `tf.while_loop`.
+"""
 
 import functools
 import os
@@ -27,6 +31,7 @@ def compiled(method=None, *, xla=False, exact_shapes=False):
                 functools.partial(method, self),
                 reduce_retracing=not (xla or exact_shapes),
                 jit_compile=xla or None,
+                autograph=False,
             )
         function = functions[method.__name__]
         plain = not kwargs and all(value is None or isinstance(value, PLAIN) for value in args)
@@ -66,8 +71,8 @@ def fused(function):
                 outputs = bound(*arguments)
             return tape.gradient(outputs, arguments, upstream, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-        forward = tf.function(bound, jit_compile=True, reduce_retracing=True)
-        backward = tf.function(gradient, jit_compile=True, reduce_retracing=True)
+        forward = tf.function(bound, jit_compile=True, reduce_retracing=True, autograph=False)
+        backward = tf.function(gradient, jit_compile=True, reduce_retracing=True, autograph=False)
 
         @tf.custom_gradient
         def call(*arguments):

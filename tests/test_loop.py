@@ -99,6 +99,52 @@ def test_an_attribute_that_a_callback_sets_counts_in_the_next_fit():
     np.testing.assert_array_equal(model.value, other.value)
 
 
+class Callback(keras.callbacks.Callback):
+    """Calls a function of the model when training begins, and another when it ends."""
+
+    def __init__(self, begin, end=lambda model: None):
+        super().__init__()
+        self.begin, self.end = begin, end
+
+    def on_train_begin(self, logs=None):
+        self.begin(self.model)
+
+    def on_train_end(self, logs=None):
+        self.end(self.model)
+
+
+def test_an_attribute_that_a_callback_sets_when_training_begins_counts_in_that_fit():
+    model = weighted()
+    fit(model)
+    other = weighted(model.value)
+    other.weight = 3.0
+    fit(model, callbacks=Callback(lambda model: setattr(model, "weight", 3.0)))
+    fit(other)
+    np.testing.assert_array_equal(model.value, other.value)
+
+
+def test_a_part_that_is_frozen_for_one_fit_is_not_in_the_next():
+    def freeze(model, frozen=True):
+        model.encoder.trainable = not frozen
+
+    model = gm.VAE((8, 8, 1), levels=17, latent_dim=2, architecture="mlp")
+    for frozen in (False, True, False):
+        before = model.encoder.weights[0].numpy()
+        callbacks = [Callback(freeze, lambda model: freeze(model, False))] if frozen else []
+        fit(model, toys.images(), callbacks=callbacks)
+        assert bool(np.any(model.encoder.weights[0].numpy() != before)) == (not frozen)
+
+
+def test_another_optimizer_is_the_one_that_updates():
+    model = weighted()
+    fit(model)
+    model.optimizers["model"] = keras.optimizers.SGD(0.0)
+    model.optimizers["model"].build(model.layer.trainable_variables)
+    before = model.value
+    fit(model)
+    np.testing.assert_array_equal(model.value, before)
+
+
 def test_training_evaluation_and_samples_in_turn_forget_nothing():
     model = weighted()
     for _ in range(2):
@@ -152,3 +198,33 @@ def test_a_run_that_ended_before_its_first_step_is_continued_by_a_model_with_a_t
     fit(model)
     assert set(fit(model, run_dir=tmp_path / "run")) == {"loss", "seen"}
     assert model.traces == 1
+
+
+class Powers(toys.Mean):
+    """A loss with a Python loop over tensors."""
+
+    scale = 1.0
+
+    def _loss(self, batch, seed, training):
+        total = tf.constant(0.0)
+        for power in tf.range(1.0, 4.0):
+            total += tf.reduce_mean(self.layer(batch.x)) * power
+        return self.scale * total, {}
+
+
+def test_a_loss_with_a_python_loop_over_tensors_wants_a_tf_function():
+    with pytest.raises(TypeError, match=r"decorat\w+ .*@tf\.function"):
+        Powers().fit(POINTS, steps=1, verbose=0)
+
+    class Decorated(Powers):
+        def objectives(self):
+            return (gm.Objective("model", tf.function(self._loss), self.layer),)
+
+    model = Decorated()
+    model.compile(keras.optimizers.SGD(0.05))
+    model.fit(POINTS, batch_size=64, steps=1, verbose=0)
+    moved = -0.05 * (1 + 2 + 3) * POINTS.mean(0) / 2  # a mean over two coordinates
+    np.testing.assert_allclose(model.value, moved, rtol=1e-5)
+    model.scale = 10.0
+    model.fit(POINTS, batch_size=64, steps=1, verbose=0)
+    np.testing.assert_allclose(model.value, 11.0 * moved, rtol=1e-5)

@@ -81,7 +81,7 @@ def check_causality(model, *, labels=None, seed=0, blind_spots=False, positions=
 def _gradients(model, labels):
     """A function of the gradients of conditionals with respect to the images that they are conditioned on."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradients(context, target, index, half):
         """One sub-pixel of each image at a time; and all sub-pixels of half of the images."""
         zero = tf.UnconnectedGradients.ZERO

@@ -349,8 +349,9 @@ def _compiled(network, event_shape=None, prepare=tf.identity):
     """The network of float32 examples, outside of training, as one function for all batch sizes."""
     signature = None if event_shape is None else [tf.TensorSpec([None, *event_shape])]
     return tf.function(
-        lambda x: tf.cast(network(prepare(x), training=False), tf.float32), signature, reduce_retracing=True
-    )
+        lambda x: tf.cast(network(prepare(x), training=False), tf.float32), signature, reduce_retracing=True,
+        autograph=False,
+    )  # fmt: skip
 
 
 def _halvings(event_shape):

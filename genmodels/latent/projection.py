@@ -81,10 +81,9 @@ def _search(decode, z, target, steps, learning_rate):
     """Of the latents that Adam visits from each of z, [R, *latent_shape], the nearest, and its distance, [R]."""
     # No weight on |z|², for latents that are likely under the prior: on a VAE and a GAN of digits a small one changed
     # nothing, and one that brought the middles of walks 5 % nearer to the data took their ends 30 % farther off.
-    m = v = tf.zeros_like(z)
-    best, nearest = z, tf.fill(z.shape[:1], math.inf)
     column = [-1] + [1] * (z.shape.rank - 1)
-    for step in tf.range(steps):
+
+    def move(step, z, m, v, best, nearest):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
             distance = tf.reduce_mean(tf.square(decode(z) - target), range(1, target.shape.rank))  # [R]
@@ -100,7 +99,10 @@ def _search(decode, z, target, steps, learning_rate):
         fall = tf.maximum(0.0, 4.0 * done / steps - 3.0)  # over the last quarter, as in Karras et al. 2020
         rate = 0.5 * learning_rate * (1.0 + tf.cos(math.pi * fall))
         z -= rate * unbiased[0] / (tf.sqrt(unbiased[1]) + 1e-8)
-    return best, nearest
+        return step + 1, z, m, v, best, nearest
+
+    start = 0, z, tf.zeros_like(z), tf.zeros_like(z), z, tf.fill(z.shape[:1], math.inf)
+    return tf.while_loop(lambda step, *_: step < steps, move, start)[-2:]
 
 
 def _checked_examples(model, x, labels):

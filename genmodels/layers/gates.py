@@ -77,13 +77,13 @@ def _gate(*inputs):
     return _gate_forward(*inputs), gradient
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _gate_forward(*inputs):
     a, b = _halves(*inputs)
     return tf.cast(tf.tanh(a) * _sigmoid(b), inputs[0].dtype)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _gate_back(upstream, *inputs):
     a, b = _halves(*inputs)
     t, s = tf.tanh(a), _sigmoid(b)
@@ -96,13 +96,13 @@ def _linear_gate(x):
     return _linear_gate_forward(x), lambda upstream: tf.concat(_linear_gate_back(upstream, x), -1)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _linear_gate_forward(x):
     a, b = _halves(x)
     return tf.cast(a * _sigmoid(b), x.dtype)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _linear_gate_back(upstream, x):
     a, b = _halves(x)
     s, g = _sigmoid(b), tf.cast(upstream, tf.float32)
@@ -114,13 +114,13 @@ def _concat_elu(x):
     return tf.concat(_concat_elu_forward(x), -1), lambda upstream: _concat_elu_back(upstream, x)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _concat_elu_forward(x):
     wide = tf.cast(x, tf.float32)
     return tuple(tf.cast(tf.nn.elu(y), x.dtype) for y in (wide, -wide))
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _concat_elu_back(upstream, x):
     g, h = _halves(upstream)
     x = tf.cast(x, tf.float32)

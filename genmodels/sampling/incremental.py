@@ -198,7 +198,6 @@ class CausalGraph:
 
     # ------------------------------------------------------------------ pixel by pixel
 
-    @tf.autograph.experimental.do_not_convert
     def fill(self, known, mask, uniform, draw, scaled, labels=()):
         """Draws the unknown pixels in raster order. To be called inside a function that XLA compiles.
 

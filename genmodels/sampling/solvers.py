@@ -133,7 +133,7 @@ def ipndm(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=4):
         x = alpha_next * estimate + sigma_next * past[0] + _combined(weights[i], past)
         return i + 1, x, past
 
-    return tf.while_loop(lambda i, *_: i < len(rows), step, [0, x, _nothing(x, order)])[1]
+    return tf.while_loop(lambda i, *_: i < rows.shape[0], step, [0, x, _nothing(x, order)])[1]
 
 
 def unipc(denoiser, x, alphas, sigmas, streams: Streams = None, *, order=3):
@@ -278,7 +278,7 @@ def langevin(denoiser, x, alphas, sigmas, streams: Streams, *, inner=100, step=0
         drift = alpha * denoiser(x, alpha, sigma) - x  # σ² times the score
         return k + 1, x + 0.5 * step * drift + math.sqrt(step) * sigma * _noise(streams, k, x)
 
-    x = tf.while_loop(lambda k, _: k < len(rows) * inner, move, [0, x])[1]
+    x = tf.while_loop(lambda k, _: k < rows.shape[0] * inner, move, [0, x])[1]
     return denoiser(x, *tf.unstack(rows[-1]))
 
 

@@ -62,7 +62,7 @@ class WeightAverage(keras.layers.Layer):
     def _swap(self):
         if self._traced is None:
             # By hand: of many models in a process TensorFlow would warn that one function is traced too often.
-            self._traced = tf.function(self._swap_all).get_concrete_function()
+            self._traced = tf.function(self._swap_all, autograph=False).get_concrete_function()
         self._traced()
 
     def _swap_all(self):

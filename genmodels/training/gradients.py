@@ -22,11 +22,12 @@ def accumulated(objective, optimizer, parts, seed, first):
         mine = Batch(*(None if t is None else t[i] for t in parts))
         return differentiated(objective, optimizer, mine, fold(seed, first + i))
 
-    count = parts.x.shape[0]
-    sums = part(0)
+    def add(i, sums):
+        return i + 1, tf.nest.map_structure(tf.add, sums, part(i))
+
+    count, sums = parts.x.shape[0], part(0)
     if count > 1:
-        for i in tf.range(1, count):
-            sums = tf.nest.map_structure(tf.add, sums, part(i))
+        _, sums = tf.while_loop(lambda i, _: i < count, add, (1, sums))
     return tf.nest.map_structure(lambda t: t / tf.cast(count, t.dtype), sums)
 
 

@@ -1,6 +1,7 @@
 """Training steps in one `tf.function`: every player's updates, the average, and the sums of their figures."""
 
 import contextlib
+import functools
 import math
 
 import tensorflow as tf
@@ -22,20 +23,11 @@ class Loop:
     """
 
     def __init__(self, model, replicas):
-        settings = model._settings
-        self.model, self.replicas, self.objectives = model, replicas, model.objectives()
-        self.optimizers = [model.optimizers[objective.name] for objective in self.objectives]
-        if settings["jit_compile"]:
-            replicas.check_compilable(self.objectives, () if model.average is None else model.average.variables)
-        self.batches_per_step = sum(objective.updates for objective in self.objectives)
-        # A player's update, XLA-compiled where asked for; the loop around it stays a plain graph.
-        self._updates = [
-            replicas.update_function(*player, settings["clipnorm"], settings["jit_compile"])
-            for player in zip(self.objectives, self.optimizers)
-        ]
+        self.model, self.replicas = model, replicas
+        self._functions = model.__dict__.setdefault("_functions", {})
+        self._make()
         self.step = tf.Variable(0, dtype=tf.int64)
         self.names = [None] * len(self.objectives)  # of the loss and metrics, known once traced
-        self._traced_for = _traced_for(model, replicas)
         # Of this epoch: count, sum of the loss, sums of metrics. Made before tracing, which variables would repeat.
         self.totals = [tf.Variable(tf.zeros(FIGURES)) for _ in self.objectives]
 
@@ -47,54 +39,80 @@ class Loop:
         It is the caller's alone until the context ends: a `fit` inside a callback has another. A model that forgot its
         functions meanwhile, since a setting changed, does not get it back.
         """
-        functions = model.__dict__.setdefault("_functions", {})
-        loop = functions.pop(cls.__name__, None)
-        if loop is None or loop._traced_for != _traced_for(model, replicas):
+        loop = model.__dict__.get("_functions", {}).pop(cls.__name__, None)
+        if loop is None or loop._made_for != _made_for(model, replicas):
             loop = cls(model, replicas)
         loop.step.assign(0)
         loop.clear()
         try:
             yield loop
         finally:
-            if model.__dict__.get("_functions") is functions:
-                functions[cls.__name__] = loop
+            if not loop._is_forgotten():
+                loop._functions[cls.__name__] = loop
+
+    def _make(self):
+        """The function of the steps, not traced yet."""
+        model, settings = self.model, self.model._settings
+        self._made_for, self.objectives = _made_for(model, self.replicas), model.objectives()
+        self.optimizers = [model.optimizers[objective.name] for objective in self.objectives]
+        if settings["jit_compile"]:
+            self.replicas.check_compilable(self.objectives, () if model.average is None else model.average.variables)
+        self.batches_per_step = sum(objective.updates for objective in self.objectives)
+        # A player's update, XLA-compiled where asked for; the loop around it stays a plain graph.
+        self._updates = [
+            self.replicas.update_function(*player, settings["clipnorm"], settings["jit_compile"])
+            for player in zip(self.objectives, self.optimizers)
+        ]
+        self.run = tf.function(self._run, autograph=False)
+
+    def _is_forgotten(self):
+        """Whether the model forgot its functions since this was made."""
+        return self.model.__dict__.get("_functions") is not self._functions
 
     # ------------------------------------------------------------------ inside the graph
 
     def traced(self, iterator, seed):
-        """`run`, traced by hand: a process that trains many models would be warned that it is traced too often."""
+        """`run(iterator, stop, seed)`, for what holds when training begins: callbacks may have changed something."""
+        if self._is_forgotten() or self._made_for != _made_for(self.model, self.replicas):
+            self._make()
         if tf.config.functions_run_eagerly():
             return self.run
+        # By hand: a process that trains many models would be warned that one function is traced too often.
         return self.run.get_concrete_function(iterator, tf.constant(0, tf.int64), seed)
 
-    @tf.function
-    def run(self, iterator, stop, seed):
+    def _run(self, iterator, stop, seed):
         """Trains until `step` is `stop` or a loss is not finite."""
-        while (self.step < stop) & self._losses_are_finite():  # `and` would be a conditional of its own
-            self._train_step(iterator, seed)  # a local variable in a converted loop would have its body traced twice
+
+        def train(step):
+            self._train_step(iterator, step, seed)
+            return [step + 1]
+
+        tf.while_loop(lambda step: (step < stop) & self._losses_are_finite(), train, [self.step.read_value()])
 
     def _losses_are_finite(self):
         """Whether those of the epoch so far are, as each player's sum of them tells."""
         return tf.reduce_all(tf.math.is_finite(tf.stack([totals[1] for totals in self.totals])))
 
-    def _train_step(self, iterator, seed):
+    def _train_step(self, iterator, step, seed):
         """One training step: every player in turn, then the average."""
-        position = self.step * self.batches_per_step  # of the first batch in the data's order
+        position = step * self.batches_per_step  # of the first batch in the data's order
         for index, objective in enumerate(self.objectives):
+            after = position + objective.updates
+            play = functools.partial(self._play, index, iterator, seed)
             if objective.updates == 1:
-                self._play(index, next(iterator), fold(seed, position))
+                play(position)
             else:
-                for update in tf.range(objective.updates, dtype=tf.int64):
-                    self._play(index, next(iterator), fold(seed, position + update))
-            position += objective.updates
+                tf.while_loop(lambda position, after=after: position < after, play, [position])
+            position = after
         if self.model.average is not None:
             self.model.average.update()
-        self.step.assign_add(1)
+        self.step.assign(step + 1)
 
-    def _play(self, index, element, seed):
-        """One update of one player on a fresh batch, its figures added to the epoch's."""
-        loss, metrics = self.replicas.run(self._updates[index], as_batch(element), seed)
+    def _play(self, index, iterator, seed, position):
+        """One update of one player on the next batch, its figures added to the epoch's; where that after it lies."""
+        loss, metrics = self.replicas.run(self._updates[index], as_batch(next(iterator)), fold(seed, position))
         self._record(index, metric_names(self.objectives, self.objectives[index], metrics), [loss, *metrics.values()])
+        return [position + 1]
 
     def _record(self, index, names, values):
         if len(names) >= FIGURES:
@@ -136,7 +154,8 @@ class Loop:
             variable.assign(values)
 
 
-def _traced_for(model, replicas):
+def _made_for(model, replicas):
     """What a trace depends on that may change between two calls of `fit` without another `compile`."""
     trained = [id(v) for objective in model.objectives() for v in objective.network.trainable_variables]
-    return replicas.size, replicas.parts, trained
+    optimizers = [id(optimizer) for optimizer in model.optimizers.values()]
+    return replicas.size, replicas.parts, id(replicas.strategy), trained, optimizers

@@ -82,7 +82,7 @@ def _seconds(precision):
     ])  # fmt: skip
     x = tf.zeros([BATCH, SIDE, SIDE, CHANNELS])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.cast(network(x, training=True), tf.float32))

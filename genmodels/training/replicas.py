@@ -79,7 +79,7 @@ class Replicas:
             return accumulated(objective, optimizer, self._mine(batch, first), seed, first)
 
         if jit_compile and self.count > 1:
-            measure = tf.function(measure, jit_compile=True)  # not what goes between devices
+            measure = tf.function(measure, jit_compile=True, autograph=False)  # not what goes between devices
 
         def update(batch, seed):
             first = 0
@@ -99,7 +99,7 @@ class Replicas:
             optimizer.apply(gradients, objective.network.trainable_variables)
             return loss, metrics
 
-        return tf.function(update, jit_compile=True) if jit_compile and self.count == 1 else update
+        return tf.function(update, jit_compile=True, autograph=False) if jit_compile and self.count == 1 else update
 
     def _mine(self, batch, first):
         """This replica's parts, `[parts of one replica, size, …]`."""

@@ -168,11 +168,14 @@ class VAE(Autoencoder):
         mean, log_variance = self._posterior(x, labels)
         repeated = tf.repeat(x, chunk, axis=0)  # [B·chunk, …]
         labels = None if labels is None else tf.repeat(labels, chunk, axis=0)
-        total = tf.fill([count], -math.inf)  # log Σ of the weights so far
-        for index in tf.range(chunks):
+
+        def add(index, total):  # log Σ of the weights so far
             noise = Streams(fold(fold(seed, POSTERIOR), index), start, count).normal((chunk, *self.latent_shape))
             likelihood, ratio = self._weights(repeated, labels, mean, log_variance, noise)
-            total = tf.reduce_logsumexp(tf.concat([total[:, None], likelihood + ratio], 1), axis=1)
+            return index + 1, tf.reduce_logsumexp(tf.concat([total[:, None], likelihood + ratio], 1), axis=1)
+
+        nothing = 0, tf.fill([count], -math.inf)
+        _, total = tf.while_loop(lambda index, _: index < chunks, add, nothing, maximum_iterations=chunks)
         return total - tf.math.log(tf.cast(chunks * chunk, tf.float32))
 
 

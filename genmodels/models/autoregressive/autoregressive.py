@@ -237,15 +237,19 @@ class AutoregressiveModel(LikelihoodModel):
         """The whole network for every pixel, and for every channel of it where channels see each other there."""
         height, width, channels = self.event_shape
         passes = channels if self.graph.channels_in_order else 1
-        known, x = x, tf.where(mask, x, 0.0)
-        for index in tf.range(height * width):
+        known = x
+
+        def fill_pixel(index, x):
             here = tf.reshape(tf.one_hot(index, height * width, True, False), [height, width, 1]) & ~mask
             for channel in range(passes):
                 params = self.params(self.scaled(x), labels)
                 drawn = self.likelihood.sample(self.likelihood.tempered(params, temperature), uniform)
                 chosen = True if passes == 1 else tf.one_hot(channel, channels, True, False)
                 x = tf.where(here & chosen, drawn, x)
-        return tf.where(mask, known, x)
+            return index + 1, x
+
+        start = 0, tf.where(mask, x, 0.0)
+        return tf.where(mask, known, tf.while_loop(lambda index, _: index < height * width, fill_pixel, start)[1])
 
 
 # ---------------------------------------------------------------------- parts of the networks

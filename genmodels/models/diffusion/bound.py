@@ -61,10 +61,8 @@ def drawn_elbo(model, x0, labels, streams, num_times, steps):
         steps: T.
     """
     place_of_all = streams.uniform()
-    total = -prior_term(model.schedule, x0)
-    for k in tf.range(num_times):
-        # One at a time: ten at once, which TensorFlow would choose, take ten times the memory.
-        tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+
+    def add(k, total):
         # One from each of num_times parts of equal probability, at the same place in each; or each step once.
         t, weight = drawn(model.schedule, steps, (tf.cast(k, tf.float32) + place_of_all) / num_times)
         if num_times == steps:
@@ -73,8 +71,12 @@ def drawn_elbo(model, x0, labels, streams, num_times, steps):
         x = alpha * x0 + sigma * streams.fold(k + 1).normal(model.event_shape)
         output, place = model.predicted(x, t, alpha, sigma, labels)
         estimate = model.prediction.denoised(x, output, alpha, sigma)
-        total -= weight / num_times * terms(model.schedule, steps, t, x0, estimate, place, model.levels)
-    return total
+        return k + 1, total - weight / num_times * terms(model.schedule, steps, t, x0, estimate, place, model.levels)
+
+    # One at a time: ten at once, which TensorFlow would choose, take ten times the memory.
+    start = 0, -prior_term(model.schedule, x0)
+    options = {"parallel_iterations": 1, "maximum_iterations": num_times}
+    return tf.while_loop(lambda k, _: k < num_times, add, start, **options)[1]
 
 
 def proposal(schedule, steps):

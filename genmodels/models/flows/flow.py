@@ -159,10 +159,13 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
 
     @compiled
     def _log_prob(self, x, labels, seed, start, num_samples):
-        total = tf.fill([tf.shape(x)[0]], -math.inf)
-        for index in tf.range(num_samples):
+        def add(index, total):
             score = self._score(x, labels, Streams(fold(seed, index), start, tf.shape(x)[0]))
-            total = tf.reduce_logsumexp(tf.stack([total, score]), axis=0)
+            return index + 1, tf.reduce_logsumexp(tf.stack([total, score]), axis=0)
+
+        # `maximum_iterations` lets XLA differentiate it.
+        nothing = 0, tf.fill([tf.shape(x)[0]], -math.inf)
+        _, total = tf.while_loop(lambda index, _: index < num_samples, add, nothing, maximum_iterations=num_samples)
         return total - math.log(num_samples)
 
     # ------------------------------------------------------------------ latents

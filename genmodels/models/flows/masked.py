@@ -236,7 +236,7 @@ def check_autoregressive(network, shapes):
     rng = np.random.default_rng(0)
     dims = shapes[0][0]
 
-    @tf.function  # with tf.gradients: no tape records inside init_scope
+    @tf.function(autograph=False)  # with tf.gradients: no tape records inside init_scope
     def gradient(x, *rest):
         noisy = [(v, v.value + tf.constant(n, v.dtype)) for v, n in zip(network.trainable_variables, noise)]
         with keras.StatelessScope(state_mapping=noisy):

@@ -107,7 +107,7 @@ class InfoGAN(GAN):
         noise, one_hot, continuous = tf.split(tf.cast(z, tf.float32), self.sizes, axis=1)
         parts = tf.split(one_hot, self.categorical, axis=1) if self.categorical else []
         values = [tf.argmax(part, 1, tf.int32) for part in parts]
-        return noise, tf.stack(values, 1) if values else tf.zeros([len(z), 0], tf.int32), continuous
+        return noise, tf.stack(values, 1) if values else tf.zeros([tf.shape(z)[0], 0], tf.int32), continuous
 
     def codes(self, x, labels=None):
         """What q(c | x) says: a list of probabilities `[B, K]` a categorical code, and means `[B, continuous]`.
