@@ -31,7 +31,7 @@ from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models import diffusion, flows, gans
 from genmodels.models.autoencoders import AAE, IWAE, VAE, VQVAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
-from genmodels.models.diffusion import DDPM, EDM, NCSN, Diffusion, FlowMatching, ImprovedDDPM
+from genmodels.models.diffusion import DDPM, EDM, NCSN, Diffusion, FlowMatching, ImprovedDDPM, LatentDiffusion
 from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
 from genmodels.models.gans import ACGAN, DCGAN, GAN, LSGAN, SNGAN, WGAN, WGANGP, InfoGAN
 from genmodels.training.run_directory import load_model
@@ -66,6 +66,7 @@ __all__ = [
     "Glow",
     "ImprovedDDPM",
     "InfoGAN",
+    "LatentDiffusion",
     "LatentModel",
     "LikelihoodModel",
     "NeuralSplineFlow",

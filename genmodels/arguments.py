@@ -20,6 +20,13 @@ def examples(x, event_shape, levels):
     return x
 
 
+def parts(x, labels, size):
+    """Examples and labels (or None) of at most `size` rows at a time, with the number of the first of them."""
+    for start in range(0, x.shape[0], size):
+        rows = slice(start, start + size)
+        yield start, x[rows], None if labels is None else labels[rows]
+
+
 def labels(given, num, num_classes, condition_dim):
     """Labels as a tensor, `[num]` int32 or `[num, condition_dim]` float32; None for an unconditional model."""
     if condition_dim is not None:

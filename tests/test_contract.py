@@ -93,6 +93,24 @@ MODELS = {
         {"guidance": 2.0, "steps": 3},
     ),
     "ncsn-points": (lambda: gm.NCSN((2,), levels=None, denoiser=narrow(), noise_levels=2), toys.points(), None, {}),
+    "latent-diffusion": (
+        lambda: gm.LatentDiffusion(
+            vae(levels=256, num_classes=3),
+            gm.Diffusion((3,), levels=None, num_classes=3, denoiser=narrow((3,), 3), steps=3),
+        ),
+        GRAY,
+        LABELS,
+        {"guidance": 2.0},
+    ),
+    "latent-diffusion-grid": (
+        lambda: gm.LatentDiffusion(
+            gm.VQVAE((8, 8, 1), num_codes=5, latent_dim=3, halvings=1, filters=8, prior_filters=8, prior_blocks=1),
+            gm.Diffusion((4, 4, 3), levels=None, denoiser=toys.denoiser((4, 4, 3)), steps=3),
+        ),
+        GRAY,
+        None,
+        {},
+    ),
     "toy-wgan": (toys.ToyWGAN, toys.points(), None, {}),
     "toy-mean": (toys.Mean, toys.points(), None, {}),
 }
@@ -106,8 +124,8 @@ def noise():
     return gm.flows.VariationalDequantization(couplings=1, width=8)
 
 
-def narrow():
-    return gm.diffusion.mlp_denoiser((2,), width=16, depth=1)
+def narrow(event_shape=(2,), num_classes=None):
+    return gm.diffusion.mlp_denoiser(event_shape, num_classes=num_classes, width=16, depth=1)
 
 
 def own_autoregressive():
@@ -182,7 +200,7 @@ def test_contract(case, tmp_path):
 RESUMED = (
     "vae-conv-rgb", "vae-own-encoder", "aae", "vq-vae", "pixelcnn", "pixelcnn-pp", "pixelrnn-diagonal",
     "autoregressive-own", "glow", "maf", "dcgan", "wgan-gp", "sngan", "ddpm", "flow-matching", "edm-points",
-    "toy-wgan", "toy-mean",
+    "latent-diffusion", "toy-wgan", "toy-mean",
 )  # fmt: skip
 
 

@@ -24,6 +24,18 @@ def test_diffusion_points_refuses_what_it_does_not_know(tmp_path):
     assert not (tmp_path / "points").exists()
 
 
+def test_latent_diffusion(tmp_path):
+    run = tmp_path / "latent"
+    small = ("--data", "digits", "--autoencoder-steps", 3, "--steps", 3, "--width", 8, "--num-quality", 100)
+    done = script("recipes/latent_diffusion.py", "--run", run, *small)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((run / "evaluation.json").read_text())
+    assert [row["model"] for row in rows] == ["VQVAE", "LatentDiffusion"]
+    assert all(row["frechet"] > 0 for row in rows) and "likelihood" not in rows[1]
+    assert Image.open(run / "diffusion.png").size == Image.open(run / "prior.png").size
+    assert Image.open(run / "reconstructions.png").size[0] > 50
+
+
 def test_ddpm_digits(tmp_path):
     run = tmp_path / "digits"
     done = script("recipes/ddpm_digits.py", "--run", run, "--epochs", 1, "--width", 8)

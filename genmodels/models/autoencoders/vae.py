@@ -7,6 +7,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from genmodels import arguments
 from genmodels.compiling import compiled
 from genmodels.core import Objective
 from genmodels.models.autoencoders.autoencoder import Autoencoder
@@ -146,13 +147,12 @@ class VAE(Autoencoder):
             raise ValueError(f"`batch_size` must be an integer ≥ 1 or None; got {batch_size!r}.")
         chunk = math.gcd(num_samples, 50) if num_samples > 50 else num_samples  # samples of z at a time
         batch_size = batch_size or max(1, 1000 // chunk)
-        bounds = []
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
-            y = None if labels is None else labels[rows]
-            bound = self._elbo if analytic_kl else self._importance_weighted
-            more = () if analytic_kl else (tf.constant(num_samples // chunk), chunk)
-            bounds.append(bound(x[rows], y, make_seed(seed), tf.cast(first + start, tf.int64), *more))
+        bound = self._elbo if analytic_kl else self._importance_weighted
+        more = () if analytic_kl else (tf.constant(num_samples // chunk), chunk)
+        bounds = [
+            bound(*part, make_seed(seed), tf.cast(first + start, tf.int64), *more)
+            for start, *part in arguments.parts(x, labels, batch_size)
+        ]
         return tf.concat(bounds, 0)
 
     @compiled

@@ -5,7 +5,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
-from genmodels import likelihoods, networks
+from genmodels import arguments, likelihoods, networks
 from genmodels.compiling import compiled
 from genmodels.core import Batch, LatentModel, Objective
 from genmodels.layers import CausalConv2D, CausalLayer
@@ -195,11 +195,7 @@ class VQVAE(LatentModel):
             labels: `[B]` class labels of a conditional model.
         """
         x, labels = self._examples(x, labels)
-        parts = []
-        for start in range(0, len(x), LOG_PROB_IMAGES):
-            rows = slice(start, start + LOG_PROB_IMAGES)
-            parts.append(self._log_prob(x[rows], None if labels is None else labels[rows]))
-        return tf.concat(parts, 0)
+        return tf.concat([self._log_prob(*part) for _, *part in arguments.parts(x, labels, LOG_PROB_IMAGES)], 0)
 
     @compiled
     def _log_prob(self, x, labels):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from genmodels import likelihoods, networks
+from genmodels import arguments, likelihoods, networks
 from genmodels.compiling import compiled, few_sizes, parts_at_once
 from genmodels.core import LikelihoodModel, Objective
 from genmodels.layers import CausalConv2D, ChannelHead
@@ -99,11 +99,7 @@ class AutoregressiveModel(LikelihoodModel):
         """
         x, labels = self._examples(x, labels)
         size = max(1, LOG_PROB_PIXELS // (self.event_shape[0] * self.event_shape[1]))
-        parts = []
-        for start in range(0, len(x), size):
-            rows = slice(start, start + size)
-            parts.append(self._log_prob(x[rows], None if labels is None else labels[rows]))
-        return tf.concat(parts, 0)
+        return tf.concat([self._log_prob(*part) for _, *part in arguments.parts(x, labels, size)], 0)
 
     @compiled
     def _log_prob(self, x, labels):

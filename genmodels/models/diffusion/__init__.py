@@ -5,6 +5,7 @@ from genmodels.models.diffusion.diffusion import Diffusion
 from genmodels.models.diffusion.editing import inpaint, noised, sdedit
 from genmodels.models.diffusion.edm import EDM
 from genmodels.models.diffusion.flow_matching import FlowMatching
+from genmodels.models.diffusion.latent import LatentDiffusion
 from genmodels.models.diffusion.ncsn import NCSN
 from genmodels.models.diffusion.networks import mlp_denoiser, unet
 from genmodels.models.diffusion.predictions import Prediction, Weighting
@@ -30,6 +31,7 @@ __all__ = [
     "FlowMatching",
     "ImprovedDDPM",
     "Karras",
+    "LatentDiffusion",
     "Linear",
     "Prediction",
     "Schedule",

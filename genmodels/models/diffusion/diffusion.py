@@ -7,6 +7,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from genmodels import arguments
 from genmodels import networks as shared
 from genmodels.compiling import compiled
 from genmodels.core import LatentModel, Objective
@@ -415,9 +416,8 @@ class Diffusion(LatentModel):
     def _by_parts(self, function, x, labels, seed, first, *settings):
         """A function of examples, labels, seed and number of the first example, a few examples at a time."""
         size = max(1, PART // math.prod(self.event_shape))
-        seed, parts = make_seed(seed), []
-        for start in range(0, len(x), size):
-            rows = slice(start, start + size)
-            mine = None if labels is None else labels[rows]
-            parts.append(function(x[rows], mine, seed, tf.cast(first + start, tf.int64), *settings))
-        return tf.concat(parts, 0)
+        figures = [
+            function(*part, make_seed(seed), tf.cast(first + start, tf.int64), *settings)
+            for start, *part in arguments.parts(x, labels, size)
+        ]
+        return tf.concat(figures, 0)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
+from genmodels import arguments
 from genmodels.compiling import compiled, parts_at_once
 from genmodels.core import LatentModel, LikelihoodModel, Objective
 from genmodels.models.flows import dequantization as dequantizations
@@ -150,12 +151,11 @@ class NormalizingFlow(LikelihoodModel, LatentModel):
         if self.levels is None and num_samples != 1:
             raise ValueError("real-valued data have an exact density: `num_samples` must be 1.")
         size = max(1, LOG_PROB_ELEMENTS // self.dimensions)
-        parts = []
-        for start in range(0, len(x), size):
-            rows = slice(start, start + size)
-            mine = x[rows], None if labels is None else labels[rows]
-            parts.append(self._log_prob(*mine, make_seed(seed), tf.cast(first + start, tf.int64), num_samples))
-        return tf.concat(parts, 0)
+        scores = [
+            self._log_prob(*part, make_seed(seed), tf.cast(first + start, tf.int64), num_samples)
+            for start, *part in arguments.parts(x, labels, size)
+        ]
+        return tf.concat(scores, 0)
 
     @compiled
     def _log_prob(self, x, labels, seed, start, num_samples):
