@@ -144,6 +144,13 @@ class GenerativeModel(keras.Model):
         """The optimizer of each objective: the paper's where a class says so, else Adam with its own defaults."""
         return {objective.name: keras.optimizers.Adam() for objective in self.objectives()}
 
+    def fixed_parts(self) -> tuple[keras.Layer, ...]:
+        """Networks that were trained before and stay as they are, such as the autoencoder of latent diffusion.
+
+        They are neither averaged nor in checkpoints, and a run is continued only with the same weights.
+        """
+        return ()
+
     def feature_network(self, *, label: int | None = None, **options) -> keras.Model:
         """The network whose features stand for an example, of the model's own layers.
 
@@ -401,8 +408,8 @@ class GenerativeModel(keras.Model):
         self.compile(optimizers, **settings)
 
     def _float_weights(self):
-        own = [] if self.average is None else self.average.weights
-        held = {id(v) for v in own}
+        others = self.fixed_parts() if self.average is None else (self.average, *self.fixed_parts())
+        held = {id(v) for part in others for v in part.weights}
         return [v for v in self.weights if id(v) not in held and v.dtype.startswith(("float", "bfloat"))]
 
 

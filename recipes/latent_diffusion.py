@@ -4,7 +4,8 @@
     python recipes/latent_diffusion.py --data digits --autoencoder-steps 1500 --steps 3000 --num-quality 300
 
 The two stages are runs of their own, in the folders `autoencoder` and `diffusion`, each continued where it was stopped.
-One decoder decodes the samples of both priors: what tells them apart is the distribution of the codes.
+Both priors know the classes, and one decoder decodes their samples: what tells them apart is how they model the codes.
+The VQ-VAE's row counts its prior; latent diffusion's counts neither the autoencoder's parameters nor its training.
 """
 
 import json
@@ -37,7 +38,7 @@ def main(
     """Trains both stages; leaves reconstructions, samples of both priors, and what they measure."""
     keras.utils.set_random_seed(seed)
     train, test = gm.load_data(data)
-    images = {"event_shape": train.event_shape, "levels": train.levels}
+    images = {"event_shape": train.event_shape, "levels": train.levels, "num_classes": train.num_classes}
     first = cli.precision(precision, run / "autoencoder", train.event_shape)
     halvings = 2 if min(train.event_shape[:2]) >= 16 else 1
     autoencoder = gm.VQVAE(**images, halvings=halvings, filters=32, prior_filters=32, dtype=first)

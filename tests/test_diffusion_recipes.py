@@ -32,6 +32,7 @@ def test_latent_diffusion(tmp_path):
     rows = json.loads((run / "evaluation.json").read_text())
     assert [row["model"] for row in rows] == ["VQVAE", "LatentDiffusion"]
     assert all(row["frechet"] > 0 for row in rows) and "likelihood" not in rows[1]
+    assert "solver=dpmpp_2m" in rows[1]["sampling"]
     assert Image.open(run / "diffusion.png").size == Image.open(run / "prior.png").size
     assert Image.open(run / "reconstructions.png").size[0] > 50
 

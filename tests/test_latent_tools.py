@@ -325,7 +325,7 @@ def dense_denoiser(shape, classes):
 
 
 def test_a_trajectory_refuses_other_families_and_settings():
-    with pytest.raises(ValueError, match="Mean does not sample by removing noise; diffusion models do"):
+    with pytest.raises(ValueError, match="Mean does not sample by removing noise from examples; diffusion models do"):
         gm.diffusion.trajectory(toys.Mean(), 2)
     model = gm.EDM((2,), levels=None, width=16)
     for options, words in (({"steps": 0}, "`steps`"), ({"guidance": 2.0}, "labels"), ({"labels": 1}, "num_classes")):

@@ -17,7 +17,7 @@ FAMILIES = {
     "sample": "all families",
     "decode": "autoencoders, flows, GANs and diffusion",
     "encode": "autoencoders, flows and diffusion",
-    "log_prob": "all but GANs and AAEs",
+    "log_prob": "all but GANs, AAEs and latent diffusion",
 }
 
 

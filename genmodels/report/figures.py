@@ -139,7 +139,7 @@ def _flatten(value, name, found):
     if isinstance(value, dict) and "class_name" in value:
         kind, config = value["class_name"], value.get("config") or {}
         config = config if isinstance(config, dict) else {"": config}
-        if "layers" in config:
+        if isinstance(config.get("layers"), list):  # a network; of some flows it is a number
             form = f"{zlib.crc32(json.dumps(comparable(value), sort_keys=True).encode()):08x}"
             found[name] = f"{kind} of {len(config['layers'])} layers, {form}"
             return

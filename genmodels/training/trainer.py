@@ -1,5 +1,6 @@
 """The harness: what happens around the training steps, which are `Loop`'s: logs, evaluation, pictures, saving."""
 
+import hashlib
 import math
 import time
 import warnings
@@ -292,7 +293,8 @@ class Trainer:
         By number: Keras' automatic names count what was built before in the process. `run.json` has made sure
         that the model is the same.
         """
-        named = {f"model/{i}": v for i, v in enumerate(self.model.variables)}
+        fixed = {id(v) for part in self.model.fixed_parts() for v in part.variables}
+        named = {f"model/{i}": v for i, v in enumerate(v for v in self.model.variables if id(v) not in fixed)}
         for objective, optimizer in zip(self.loop.objectives, self.loop.optimizers):
             named.update({f"optimizer/{objective.name}/{i}": v for i, v in enumerate(optimizer.variables)})
         return named
@@ -350,6 +352,8 @@ class Trainer:
         model = self.model.get_config()
         model.pop("name", None)
         model["dtype"] = serialized(self.model.dtype_policy)  # also where the constructor takes none
+        if self.model.fixed_parts():
+            model["weights of fixed parts"] = _weights_hash(self.model.fixed_parts())
         training = {"batch_size": self.batch_size, "seed": self.seed_number, **self.model.get_compile_config()}
         training["accumulate"] = self.replicas.parts  # whoever takes them
         return {
@@ -357,6 +361,13 @@ class Trainer:
             "data": {"name": data.name, "fingerprint": data.fingerprint()},
             "training": comparable(training),
         }
+
+
+def _weights_hash(parts):
+    digest = hashlib.sha256()
+    for weight in (weight for part in parts for weight in part.weights):
+        digest.update(weight.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _finite(array):

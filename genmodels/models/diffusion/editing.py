@@ -16,6 +16,19 @@ def _streams(seed, num):
     return Streams(seed, 0, num).fold(OWN)
 
 
+def check_denoises(model) -> None:
+    """Raises ValueError for a model that does not sample by removing noise from examples.
+
+    Args:
+        model: any.
+    """
+    if not hasattr(model, "denoiser_for"):
+        raise ValueError(
+            f"{type(model).__name__} does not sample by removing noise from examples; diffusion models do: DDPM, EDM, "
+            "NCSN, flow matching and their kin."
+        )
+
+
 def noised(model, x, t, *, seed=0):
     """x_t = α(t) x₀ + σ(t) ε of examples, in the network's units: what a classifier for guidance is trained on.
 
@@ -37,6 +50,7 @@ def noised(model, x, t, *, seed=0):
         >>> gm.diffusion.noised(model, np.zeros([2, 8, 8, 1], "uint8"), 0.5).shape
         TensorShape([2, 8, 8, 1])
     """
+    check_denoises(model)
     x0 = model.to_network(arguments.examples(x, model.event_shape, model.levels))
     times = np.asarray(t, np.float32)
     if times.shape not in ((), (x0.shape[0],)) or not np.all((times >= 0) & (times <= 1)):
@@ -71,6 +85,7 @@ def sdedit(model, x, *, strength=0.5, labels=None, steps=20, solver=None, guidan
         >>> gm.diffusion.sdedit(model, np.zeros([5, 2], "float32"), strength=0.3, steps=3).shape
         TensorShape([5, 2])
     """
+    check_denoises(model)
     x, labels = model._examples(x, labels)
     if not model.first_time < strength <= 1:
         raise ValueError(f"`strength` must be above {model.first_time} and at most 1; got {strength!r}.")
@@ -119,6 +134,7 @@ def inpaint(model, x, known, *, labels=None, steps=50, jump=5, resamples=5, guid
         >>> bool(np.all(y[:, :4] == 1))
         True
     """
+    check_denoises(model)
     x, labels = model._examples(x, labels)
     known = np.asarray(known)
     if known.dtype != bool:

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from genmodels.compiling import compiled
 from genmodels.core import Batch, LatentModel, Objective
+from genmodels.models.autoencoders.autoencoder import Together
 from genmodels.models.diffusion.diffusion import Diffusion
 from genmodels.sampling import Streams
 
@@ -13,18 +14,21 @@ from genmodels.sampling import Streams
 class LatentDiffusion(LatentModel):
     """Latent diffusion (Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models").
 
-    A trained autoencoder encodes the examples; a diffusion model learns the distribution of the codes, where it has far
-    fewer numbers to denoise, and its samples are decoded. The autoencoder stays as it is.
+    A trained autoencoder encodes the examples; a diffusion model learns the distribution of the codes, on a smaller
+    grid or a short vector, and its samples are decoded. The autoencoder stays as it is.
 
-    The codes are brought to the units that diffusion models expect: the first batch of training sets the mean of each
-    channel to 0, and one scale for all such that their standard deviation is 1.
+    The codes are what `encode` gives: of a VAE the means (the paper draws from the posterior), of a VQ-VAE the vectors
+    of its codebook, and what is generated is decoded without being moved to the nearest of these (in the paper it is).
+    They are brought to the units that diffusion models expect: the first batch of training, or the first part where it
+    is split, sets the mean of each channel to 0, and one scale such that the standard deviation over all is 1.
 
     The model's own latents are the diffusion model's noise. There is no likelihood of the examples.
 
     Args:
         autoencoder: a trained model of this package that encodes and decodes, such as a `gm.VAE` or a `gm.VQVAE`.
         diffusion: a model of its latents, `gm.Diffusion(autoencoder.latent_shape, levels=None)` or one of its kin, with
-            the autoencoder's `num_classes` where that has any; None for a `gm.Diffusion` with its defaults.
+            the autoencoder's `num_classes` where that has any; None for a `gm.Diffusion` with its defaults. Codes have
+            a standard deviation of 1, which `gm.EDM` is to be told by `data_deviation=1.0`.
         name: name of the model.
 
     Raises:
@@ -48,9 +52,11 @@ class LatentDiffusion(LatentModel):
             dtype=diffusion.dtype_policy, name=name,
         )  # fmt: skip
         self.latent_shape = diffusion.latent_shape
+        self._arguments["diffusion"] = diffusion  # whatever its defaults will be
         self.autoencoder, self.diffusion = autoencoder, diffusion
-        self.denoiser = diffusion.denoiser  # for `export.networks`, which passes over models
-        self.units = Units(autoencoder.latent_shape[-1])
+        self.solver, self.steps = diffusion.solver, diffusion.steps  # of `sample`
+        self.denoiser, self.units = diffusion.denoiser, Units(autoencoder.latent_shape[-1])
+        self.player = Together("player", denoiser=self.denoiser, units=self.units)
 
     def default_optimizers(self):
         """The diffusion model's."""
@@ -58,7 +64,11 @@ class LatentDiffusion(LatentModel):
 
     def objectives(self):
         """One: the diffusion model's, on codes."""
-        return (Objective("model", self._loss, self.diffusion.denoiser),)
+        return (Objective("model", self._loss, self.player),)
+
+    def fixed_parts(self):
+        """The autoencoder."""
+        return (self.autoencoder,)
 
     def _loss(self, batch, seed, training):
         codes = tf.stop_gradient(self._codes(batch.x, batch.labels))
@@ -147,18 +157,21 @@ class Units(keras.layers.Layer):
         options = {"trainable": False, "aggregation": "only_first_replica"}
         self.mean = self.add_weight((channels,), initializer="zeros", name="mean", **options)
         self.deviation = self.add_weight((), initializer="ones", name="deviation", **options)
-        # An integer: averages of weights leave it alone.
         self.known = self.add_weight((), initializer="zeros", dtype="int32", name="known", **options)
         self.built = True
 
     def set_once(self, z):
-        """Sets mean and scale by z `[B, …, channels]`, unless they are set: always assigns, for XLA has no choice."""
+        """Sets mean and scale by z `[B, …, channels]`, unless they are set or z does not vary.
+
+        Always assigns, for neither a Python flag nor XLA has the choice.
+        """
         mean = tf.reduce_mean(z, range(z.shape.rank - 1))
         deviation = tf.sqrt(tf.reduce_mean(tf.square(z - mean)))
         known = self.known.value > 0
-        self.mean.assign(tf.where(known, self.mean.value, mean))
-        self.deviation.assign(tf.where(known | (deviation < 1e-6), self.deviation.value, deviation))
-        self.known.assign(tf.ones_like(self.known.value))
+        new = ~known & (deviation > 1e-6)
+        self.mean.assign(tf.where(new, mean, self.mean.value))
+        self.deviation.assign(tf.where(new, deviation, self.deviation.value))
+        self.known.assign(tf.cast(new | known, tf.int32))
 
     def call(self, z):
         """(z - mean) / deviation."""

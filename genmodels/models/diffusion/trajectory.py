@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from genmodels.compiling import compiled
+from genmodels.models.diffusion.editing import check_denoises
 from genmodels.sampling import Streams, make_seed, solvers
 from genmodels.settings import checked_count
 
@@ -32,11 +33,7 @@ def trajectory(model, num, *, labels=None, steps=10, guidance=1.0, seed=0):
         >>> noisy.shape, estimates.shape
         (TensorShape([5, 4, 2]), TensorShape([5, 3, 2]))
     """
-    if not hasattr(model, "denoiser_for"):
-        raise ValueError(
-            f"{type(model).__name__} does not sample by removing noise; diffusion models do: DDPM, EDM, NCSN, flow "
-            "matching and their kin."
-        )
+    check_denoises(model)
     num, labels = checked_count("num", num, 1), model._labels(labels, num)
     alphas, sigmas = model.grid(checked_count("steps", steps, 1))
     scale = model.checked_guidance(guidance)
