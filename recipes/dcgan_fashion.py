@@ -1,4 +1,4 @@
-"""A DCGAN on Fashion-MNIST: within an hour on two CPU cores, busy ones.
+"""A DCGAN on Fashion-MNIST: 72 minutes on two CPU cores with AVX2.
 
     python recipes/dcgan_fashion.py --run runs/dcgan-fashion
 
