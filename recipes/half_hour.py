@@ -87,7 +87,7 @@ MODELS = {
     "glow": (glow, 16, 5_500, "log_prob", {"num_samples": 1}),
     "wgan-gp": (wgan_gp, 64, 9_000, None, {}),
     "ddpm": (ddpm, 32, 7_200, "elbo", {"num_times": 10}),
-    "vq-vae": (vq_vae, 64, 10_000, "log_prob", {}),
+    "vq-vae": (vq_vae, 64, 14_000, "log_prob", {}),
 }
 
 

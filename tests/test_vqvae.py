@@ -55,7 +55,9 @@ def test_the_losses_are_the_papers():
     assert float(figures["reconstruction"]) == pytest.approx(-log_p.mean(), rel=1e-5)
     assert float(figures["commitment"]) == pytest.approx(distance, rel=1e-5)
     assert float(figures["perplexity"]) == pytest.approx(perplexity, rel=1e-5)
-    assert float(value) == pytest.approx(-log_p.mean() + 1.25 * distance, rel=1e-5)
+    # Of each vector of the codebook its distance to the nearest of an example's.
+    idle = ((z.reshape(6, 2, 1, 2) - vectors) ** 2).sum(-1).min(1).sum(1).mean()
+    assert float(value) == pytest.approx(-log_p.mean() + 1.25 * distance + 0.01 * idle, rel=1e-5)
     value, figures = prior.loss(Batch(tf.constant(x)), make_seed(1), True)
     expected = -model.code_prior.log_prob(codes[..., None]).numpy().mean()
     assert float(value) == float(figures["code_nll"]) == pytest.approx(expected, rel=1e-5)
@@ -76,7 +78,7 @@ def test_gradients_go_straight_past_the_codebook_which_follows_the_encoder():
     model.encoder = keras.Model(inputs, Given()(inputs))
     with tf.GradientTape() as tape:
         loss = model.objectives()[0].loss(Batch(x), make_seed(1), True)[0]
-    found = tape.gradient(loss, [given, model.codebook.vectors.value])
+    found = tape.gradient(loss, [given, model.codebook.scaled.value])
     codes = model.codebook.nearest(given)
     e = model.codebook(codes)
     with tf.GradientTape() as tape:  # of the decoder alone, at the codebook's vectors
@@ -88,7 +90,27 @@ def test_gradients_go_straight_past_the_codebook_which_follows_the_encoder():
     np.testing.assert_allclose(found[0], straight + 0.25 * apart, rtol=1e-4, atol=1e-6)
     expected = np.zeros([CODES, 2])
     np.add.at(expected, codes.numpy().ravel(), -apart.numpy().reshape(-1, 2))
-    np.testing.assert_allclose(tf.convert_to_tensor(found[1]), expected, rtol=1e-4, atol=1e-6)
+    vectors, z = model.codebook.vectors.numpy(), given.numpy().reshape(6, 2, 2)
+    for number, vector in enumerate(vectors):
+        nearest = z[np.arange(6), ((z - vector) ** 2).sum(-1).argmin(1)]
+        expected[number] += 0.01 * 2.0 * (vector - nearest).mean(0)
+    # The weights are a tenth of the vectors.
+    np.testing.assert_allclose(tf.convert_to_tensor(found[1]), 10.0 * expected, rtol=1e-4, atol=1e-6)
+
+
+def test_vectors_that_no_code_uses_come_to_be_used():
+    train, _ = gm.load_data("digits")
+    keras.utils.set_random_seed(0)
+    sizes = {"num_codes": 16, "halvings": 1, "latent_dim": 4, "filters": 16, "prior_filters": 4, "prior_blocks": 1}
+    model = gm.VQVAE(train.event_shape, levels=train.levels, **sizes)
+    far = np.random.default_rng(0).normal(size=(16, 4))
+    far[0] = 0.0
+    model.codebook.scaled.assign(0.2 * far)  # from the encoder's vectors the first is nearest
+    assert len(np.unique(model.codes(train.examples[:64]))) == 1
+    model.encoder.trainable = False  # which would come to them
+    model.compile({name: keras.optimizers.Adam(1e-3) for name in ("autoencoder", "prior")})
+    model.fit(train, batch_size=64, steps=300, verbose=0)
+    assert len(np.unique(model.codes(train.examples[:256]))) > 4
 
 
 @pytest.mark.parametrize("player", ["autoencoder", "prior"])

@@ -23,6 +23,8 @@ from genmodels.sampling import Streams, make_seed
 from genmodels.settings import checked_count, checked_nonnegative
 
 LOG_PROB_IMAGES = 250  # decoded at a time
+IDLE = 0.01  # weight of what draws the codebook to the encoder's vectors
+FASTER = 10.0  # times as fast as other weights the codebook moves, by Adam
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -37,6 +39,10 @@ class VQVAE(LatentModel):
     vectors, e those of the codebook and sg stops gradients, and the decoder's gradient goes past the codebook straight
     to the encoder; the prior lowers −log P(codes). The paper trains the prior afterwards; here both train at once: with
     a learning rate that falls, the codes settle, and the prior with them.
+
+    Two things are not the paper's, and keep the encoder from running away from a codebook of which then a few vectors
+    serve for all: each vector of the codebook is drawn a little, 0.01 ‖e − sg[z]‖², to the z of an example that is
+    nearest to it, whether that is told by it or not; and Adam moves the codebook ten times as fast as other weights.
 
     Of all codes that could stand for an image `log_prob` takes the encoder's, which gives a lower bound:
     log p(x) ≥ log p(x | codes) + log P(codes).
@@ -122,16 +128,18 @@ class VQVAE(LatentModel):
 
     def _autoencoder_loss(self, batch, seed, training):
         z = self._vectors(batch.x, training)
-        codes = self.codebook.nearest(z)
+        distances = self.codebook.distances(tf.stop_gradient(z))  # [B, *grid, num_codes]
+        codes = tf.argmin(distances, -1, tf.int32)
         e = self.codebook(codes)
         straight = z + tf.stop_gradient(e - z)  # e, and gradients of the identity
         reconstruction = -tf.reduce_mean(self.likelihood.log_prob(self._parameters(straight, training), batch.x))
         follow = squared(e, tf.stop_gradient(z))  # moves the codebook
+        idle = tf.reduce_mean(tf.reduce_sum(tf.reduce_min(distances, (1, 2)), -1))  # moves all of the codebook
         commitment = squared(z, tf.stop_gradient(e))  # moves the encoder
         metrics = {
             "reconstruction": reconstruction, "commitment": commitment, "perplexity": self.codebook.perplexity(codes)
         }  # fmt: skip
-        return reconstruction + follow + self.beta * commitment, metrics
+        return reconstruction + follow + IDLE * idle + self.beta * commitment, metrics
 
     def _prior_loss(self, batch, seed, training):
         codes = self.codebook.nearest(self._vectors(batch.x))[..., None]
@@ -257,28 +265,37 @@ class VQVAE(LatentModel):
 
 
 class Codebook(keras.layers.Layer):
-    """Vectors by number, `[num_codes, latent_dim]`."""
+    """Vectors by number."""
 
     def __init__(self, num_codes, latent_dim):
         super().__init__(name="codebook", dtype="float32")
         near = keras.initializers.RandomUniform(-1.0 / num_codes, 1.0 / num_codes)  # of the authors' code
-        self.vectors = self.add_weight(name="vectors", shape=(num_codes, latent_dim), initializer=near)
+        # Adam moves every weight by about its rate: the vectors, multiples of theirs, by a multiple of it.
+        self.scaled = self.add_weight(name="scaled", shape=(num_codes, latent_dim), initializer=near)
         self.built = True
+
+    @property
+    def vectors(self):
+        """All vectors, `[num_codes, latent_dim]` float32."""
+        return FASTER * tf.convert_to_tensor(self.scaled)
 
     def call(self, codes):
         """Codes `[…]` to vectors `[…, latent_dim]`."""
-        return tf.gather(tf.convert_to_tensor(self.vectors), codes)
+        return tf.gather(self.vectors, codes)
+
+    def distances(self, z):
+        """‖z − e‖² of z `[…, latent_dim]` and each vector e, `[…, num_codes]`."""
+        vectors = self.vectors
+        lengths = tf.reduce_sum(z**2, -1, keepdims=True) + tf.reduce_sum(vectors**2, -1)
+        return lengths - 2.0 * tf.linalg.matmul(z, vectors, transpose_b=True)
 
     def nearest(self, z):
-        """Codes `[…]`, int32, of the nearest vectors in Euclid's distance to z `[…, latent_dim]`."""
-        vectors = tf.convert_to_tensor(self.vectors)
-        # ‖z − e‖² without ‖z‖², which is the same for every e.
-        distances = tf.reduce_sum(vectors**2, -1) - 2.0 * tf.linalg.matmul(z, vectors, transpose_b=True)
-        return tf.argmin(distances, -1, tf.int32)
+        """Codes `[…]`, int32, of the vectors nearest to z `[…, latent_dim]`."""
+        return tf.argmin(self.distances(z), -1, tf.int32)
 
     def perplexity(self, codes):
         """e to the entropy of the codes' frequencies: from 1 to their number."""
-        num_codes = self.vectors.shape[0]
+        num_codes = self.scaled.shape[0]
         frequencies = tf.reduce_mean(tf.reshape(tf.one_hot(codes, num_codes), [-1, num_codes]), 0)
         return tf.exp(-tf.reduce_sum(tf.math.xlogy(frequencies, frequencies)))
 

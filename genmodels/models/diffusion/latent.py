@@ -1,5 +1,7 @@
 """Latent diffusion: a diffusion model of what a trained autoencoder makes of examples."""
 
+import os
+
 import keras
 import tensorflow as tf
 
@@ -183,6 +185,9 @@ class Units(keras.layers.Layer):
 
 
 def _check_autoencoder(model):
+    if isinstance(model, (str, os.PathLike)):
+        path = str(model)
+        raise ValueError(f"`autoencoder` must be a model; got the path {path!r}: give gm.load_model({path!r}).")
     if not isinstance(model, LatentModel) or type(model).encode is LatentModel.encode:
         raise ValueError(
             f"`autoencoder` must be a model of this package that encodes, such as a VAE; got {type(model).__name__}."
