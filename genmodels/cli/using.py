@@ -14,6 +14,7 @@ from genmodels import evaluation, images, latent, plots
 from genmodels.arguments import sampling_options
 from genmodels.cli import training
 from genmodels.cli.scripts import classes_of
+from genmodels.evaluation.progress import counted
 from genmodels.export.formats import FORMATS, write
 from genmodels.report import check_finished, write_report
 from genmodels.settings import checked_count
@@ -43,7 +44,8 @@ def sample(
     if model.condition_dim is not None:
         raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
     classes = classes_of(model, labels, num, _names(run))
-    drawn = model.sample(num, labels=classes, seed=seed, **options).numpy()
+    batches = model.sample_batches(num, labels=classes, seed=seed, **options)
+    drawn = np.concatenate([batch.numpy() for batch in counted(batches, num, "samples")])
     if out.suffix == ".npz":
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f".{out.stem}.{os.getpid()}.npz")

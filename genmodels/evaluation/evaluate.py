@@ -107,7 +107,9 @@ def evaluate(
         figures.update(copies=near["copies"], distance_ratio=near["ratio"])
     if "quality" in wanted:
         conditions = {"labels": _conditions(model, test, most, seed), "num": most, "split": "test", "seed": seed}
-        figures.update(sample_quality(model, test, features=features, reference=train, **conditions, **sampling))
+        figures.update(sample_quality(
+            model, test, features=features, reference=train, progress=progress, **conditions, **sampling
+        ))  # fmt: skip
     if "cost" in wanted:
         figures["memory_mib"] = peak_memory()
     return figures

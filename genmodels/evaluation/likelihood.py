@@ -2,12 +2,11 @@
 
 import inspect
 import math
-import time
 
 import numpy as np
 
 from genmodels import data as datasets
-from genmodels.training.callbacks import clock
+from genmodels.evaluation.progress import Pace
 
 
 def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0, progress=False, **options) -> dict:
@@ -44,17 +43,15 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         condition_dim=model.condition_dim,
     )  # fmt: skip
     random = "first" in inspect.signature(getattr(model, score)).parameters  # a bound, with noise of its own an example
-    values, count, began = [], 0, time.monotonic()
-    reported = began - 25.0  # the first line comes after five seconds: what takes hours says so at once
+    values, count, pace = [], 0, Pace(None if isinstance(data, datasets.Stream) else len(data), "examples")
     with model.averaged():
         for element in datasets.once(data, batch_size, seed=seed):
             examples, labels = element if isinstance(element, tuple) else (element, None)
             stream = {"seed": seed, "first": count} if random else {}
             values.append(getattr(model, score)(examples, labels, **stream, **options).numpy())
             count += len(values[-1])
-            if progress and time.monotonic() - reported > 30:
-                reported = time.monotonic()
-                print(_progress(values, data, reported - began), flush=True)
+            if progress and pace.due():
+                pace.say(count, f": {np.concatenate(values).mean():.2f} nats")
     values = np.concatenate(values).astype(np.float64)
     dims = math.prod(model.event_shape)
     return {
@@ -63,14 +60,6 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
         "bits_per_dim": float(-values.mean() / (dims * math.log(2.0))),
         "examples": len(values),
     }
-
-
-def _progress(values, data, seconds):
-    """How far a score is, and how long the rest will take."""
-    done, mean = sum(map(len, values)), np.concatenate(values).mean()
-    if isinstance(data, datasets.Stream):
-        return f"{done} examples: {mean:.2f} nats"
-    return f"{done} of {len(data)} examples: {mean:.2f} nats, {clock(seconds * (len(data) - done) / done)} left"
 
 
 def given(model) -> str:

@@ -8,14 +8,16 @@ from genmodels.evaluation.features import as_features, check_dataset
 from genmodels.evaluation.frechet import Moments, frechet_distance
 from genmodels.evaluation.kernel import kernel_distance
 from genmodels.evaluation.neighbourhoods import density_coverage, precision_recall
+from genmodels.evaluation.progress import counted
 from genmodels.settings import checked_count
 
 K_PRECISION, K_DENSITY = 3, 5  # the papers'
 
 
 def sample_quality(
-    samples, real, *, features, reference=None, num=10_000, split=None, labels=None, batch_size=256, seed=0, **options
-) -> dict:
+    samples, real, *, features, reference=None, num=10_000, split=None, labels=None, batch_size=256, seed=0,
+    progress=False, **options,
+) -> dict:  # fmt: skip
     """The figures of samples against real examples, and the same figures of real examples against others: the floor.
 
     All sets are cut to one size N, drawn by the seed: `num`, or the size of the smallest. Every figure depends on N:
@@ -36,6 +38,7 @@ def sample_quality(
         labels: of a conditional model's samples, `[N]` or `[N, condition_dim]`; None for its classes in turn.
         batch_size: examples, and samples, at a time; the figures do not depend on it but by rounding.
         seed: of the samples (those of `model.sample(N, seed=seed)`), and of what is drawn from larger sets.
+        progress: print a line about every half minute while a model draws samples.
         **options: of the model's `sample`, such as `steps=20`.
 
     Returns:
@@ -85,6 +88,7 @@ def sample_quality(
     else:
         with model.averaged():
             batches = model.sample_batches(num, labels=labels, seed=seed, batch_size=batch_size, **options)
+            batches = counted(batches, num, "samples") if progress else batches
             fake = _features(features, (x.numpy() for x in batches))
     floor = _figures(features, found[:floor_num], other, seed)
     return {

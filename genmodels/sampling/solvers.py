@@ -180,9 +180,11 @@ def inverted_ddim(denoiser, x, alphas, sigmas, *, iterations=3):
         alpha, sigma, alpha_next, sigma_next, told, of_estimate, of_itself = tf.unstack(rows[steps - 1 - k])
         estimate, epsilon = _slope(denoiser, x, alpha_next, sigma_next)
         y = alpha * estimate + sigma * epsilon
-        for _ in range(iterations):
-            y = told * x + of_estimate * denoiser(y, alpha, sigma) + of_itself * y
-        return k + 1, y
+
+        def nearer(i, y):
+            return i + 1, told * x + of_estimate * denoiser(y, alpha, sigma) + of_itself * y
+
+        return k + 1, tf.while_loop(lambda i, _: i < iterations, nearer, [0, y])[1]
 
     return tf.while_loop(lambda k, _: k < steps, step, [0, x])[1]
 
