@@ -33,7 +33,7 @@ from genmodels.models.autoencoders import AAE, IWAE, VAE, VQVAE
 from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
 from genmodels.models.diffusion import DDPM, EDM, NCSN, Diffusion, FlowMatching, ImprovedDDPM, LatentDiffusion
 from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
-from genmodels.models.gans import ACGAN, DCGAN, GAN, LSGAN, SNGAN, WGAN, WGANGP, InfoGAN
+from genmodels.models.gans import ACGAN, DCGAN, GAN, LSGAN, SAGAN, SNGAN, WGAN, WGANGP, InfoGAN
 from genmodels.training.run_directory import load_model
 
 __version__ = "0.1.0"
@@ -51,6 +51,7 @@ __all__ = [
     "MAF",
     "NCSN",
     "NICE",
+    "SAGAN",
     "SNGAN",
     "VAE",
     "VQVAE",

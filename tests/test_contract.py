@@ -75,6 +75,7 @@ MODELS = {
     "dcgan": (lambda: gm.DCGAN((8, 8, 1), width=8), GRAY, None, {}),
     "wgan-gp": (lambda: gm.WGANGP((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
     "sngan": (lambda: gm.SNGAN((8, 8, 1), architecture="dcgan", width=8), GRAY, None, {}),
+    "sagan": (lambda: gm.SAGAN((8, 8, 1), width=8, num_classes=3), GRAY, LABELS, {}),
     "acgan": (lambda: gm.ACGAN((8, 8, 1), architecture="mlp", width=8, num_classes=3), GRAY, LABELS, {}),
     "infogan": (lambda: gm.InfoGAN((8, 8, 1), architecture="mlp", width=8, categorical=(3, 4)), GRAY, None, {}),
     "wgan-points": (lambda: gm.WGAN((2,), levels=None, width=8), toys.points(), None, {}),

@@ -451,3 +451,57 @@ def test_perceptrons_take_every_shape():
     assert critic(generator(values(2, 3))).shape == (2, 1)
     assert [layer.units for layer in kinds(critic, layers.Dense)] == [4, 4, 1]
     assert [layer.units for layer in kinds(generator, layers.Dense)] == [4, 4, 4, 40]
+
+
+# ------------------------------------------------------------------------------------------- attention
+
+
+@pytest.mark.parametrize("size", [(4, 4), (7, 6)])
+def test_attention_in_float64(size):
+    """x + gain · W softmax(q kᵀ) v, with keys and values the largest of 2×2 pixels, or of what is there at the edge."""
+    image = keras.Input((*size, 16))
+    network = keras.Model(image, networks._attended(image, "float32"))
+    (attention,), (gain,) = kinds(network, layers.Attention), kinds(network, networks.Gain)
+    query, value, key, last = (_convolution(t) for t in (*attention.input, gain.input))
+    assert (query.shape, key.shape, value.shape, last.shape) == ((16, 2), (16, 2), (16, 8), (8, 16))
+    x = values(3, *size, 16)
+    np.testing.assert_array_equal(network(x), x)  # at the start
+    gain.gain.assign(0.7)
+
+    def smaller(z):
+        corners = [(i, j) for i in range(0, size[0], 2) for j in range(0, size[1], 2)]
+        return np.stack([z[:, i : i + 2, j : j + 2].max((1, 2)) for i, j in corners], 1)
+
+    x64 = x.astype(np.float64)
+    scores = (x64 @ query).reshape(3, -1, 2) @ smaller(x64 @ key).transpose(0, 2, 1)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    seen = (weights @ smaller(x64 @ value)).reshape(3, *size, 8)
+    np.testing.assert_allclose(network(x), x64 + 0.7 * seen @ last, rtol=1e-4, atol=1e-5)
+
+
+def _convolution(tensor):
+    """The matrix of the last 1×1 convolution before a tensor."""
+    layer = tensor._keras_history.operation
+    while not isinstance(layer, layers.Conv2D):
+        layer = layer.input._keras_history.operation
+    return layer.kernel.numpy()[0, 0].astype(np.float64)
+
+
+def test_networks_with_attention_begin_as_those_without():
+    z, x = values(3, 6), values(3, 32, 32, 1)
+    for build, given in ((networks.residual_generator, z), (networks.residual_critic, x)):
+        first = (6,) if build is networks.residual_generator else ()
+        plain, attending = (build(*first, (32, 32, 1), width=4, attention=heights) for heights in ((), (8, 16)))
+        extra = {id(v) for layer in _of_attention(attending) for v in layer.weights}
+        shared = [v for v in attending.weights if id(v) not in extra]
+        assert len(extra) == 10 and [v.shape for v in shared] == [v.shape for v in plain.weights]
+        for own, other in zip(plain.weights, shared):
+            other.assign(own)
+        np.testing.assert_allclose(attending(given), plain(given), rtol=1e-6, atol=1e-7)
+
+
+def _of_attention(network):
+    """Layers with weights between the blocks: 1×1 convolutions without a bias, and gains."""
+    convolutions = (layer for layer in kinds(network, layers.Conv2D) if layer.kernel_size == (1, 1))
+    return [*(layer for layer in convolutions if not layer.use_bias), *kinds(network, networks.Gain)]

@@ -492,9 +492,47 @@ def test_regularizers_of_the_papers():
     assert clipping == gm.gans.WeightClipping(0.01)
     first, second = gm.WGANGP((2,), penalty=3.0, one_sided=True, regularizers=gm.gans.R1(), **POINTS).regularizers
     assert first == gm.gans.GradientPenalty(3.0, one_sided=True) and second == gm.gans.R1()
-    (spectral,) = gm.SNGAN((2,), **POINTS).regularizers
-    assert spectral == gm.gans.SpectralNormalization()
+    for kind in (gm.SNGAN, gm.SAGAN):
+        (spectral,) = kind((2,), **POINTS).regularizers
+        assert spectral == gm.gans.SpectralNormalization()
     assert gm.GAN((2,), **POINTS).regularizers == ()
+
+
+def test_sagans_players_have_the_papers_rates_and_norms():
+    """Two rates; every kernel of both networks divided by its norm; attention at a fourth of the height, in both."""
+    model = gm.SAGAN((32, 32, 1), levels=LEVELS, width=8, latent_dim=6)
+    optimizers = model.default_optimizers()
+    rates = {name: float(optimizer.learning_rate) for name, optimizer in optimizers.items()}
+    assert rates == {"discriminator": pytest.approx(4e-4), "generator": pytest.approx(1e-4)}
+    assert {(optimizer.beta_1, optimizer.beta_2) for optimizer in optimizers.values()} == {(0.0, 0.9)}
+    assert [player.updates for player in model.objectives()] == [1, 1] and model.adversarial_loss == gm.gans.Hinge()
+    for network in (model.generator, model.critic):
+        kinds = [type(layer) for layer in network.layers]
+        assert gm.gans.SpectralNormalized in kinds
+        assert not any(issubclass(kind, layers.Dense | layers.Conv2D) for kind in kinds)
+        (attention,) = (layer for layer in network.layers if isinstance(layer, layers.Attention))
+        assert [tuple(x.shape[1:]) for x in attention.input] == [(64, 2), (16, 8), (16, 2)]  # 8×8, 16 channels
+
+
+def test_attention_is_at_heights_of_residual_networks():
+    def attending(**options):
+        model = gm.GAN((28, 28, 1), width=2, **options)
+        return [
+            [layer.output.shape[1] for layer in network.layers if isinstance(layer, layers.Attention)]
+            for network in (model.generator, model.critic)
+        ]
+
+    residual = {"architecture": "residual"}
+    assert attending(**residual) == [[], []]
+    assert attending(**residual, attention=(7,)) == [[49], [49]]
+    assert attending(**residual, attention=[7, 14]) == [[49, 196], [196, 49]]
+    with pytest.raises(ValueError, match=r"`attention` must name heights among \[14, 7\]; got \(28,\)"):
+        attending(**residual, attention=(28,))
+    with pytest.raises(ValueError, match="`attention` must be heights, such as"):
+        attending(**residual, attention=("7",))
+    with pytest.raises(ValueError, match=r"`attention` is of residual networks; got \(7,\) with 'dcgan'"):
+        attending(attention=(7,))
+    assert not any(isinstance(layer, layers.Attention) for layer in gm.SAGAN((2,), **POINTS).generator.layers)
 
 
 def dense(sizes, outputs):

@@ -199,6 +199,7 @@ def test_what_does_not_fit_is_refused():
     wrong = [
         ((gm.DCGAN((8, 8, 1), width=8),), "`autoencoder` must be a model of this package that encodes.* got DCGAN"),
         ((denoiser(),), "`autoencoder` must be a model of this package that encodes.* got Functional"),
+        (("runs/vae",), r"`autoencoder` must be a model; got the path 'runs/vae': give gm.load_model\('runs/vae'\)"),
         ((vae, vae), "`diffusion` must be a gm.Diffusion or one of its kin; got VAE"),
         ((vae, diffusion((4,))), r"event_shape=\(3,\) and levels=None; got event_shape=\(4,\)"),
         ((vae, diffusion(levels=256)), "levels=256"),

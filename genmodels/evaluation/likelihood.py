@@ -50,6 +50,7 @@ def log_likelihood(model, x, y=None, *, score="log_prob", batch_size=500, seed=0
             stream = {"seed": seed, "first": count} if random else {}
             values.append(getattr(model, score)(examples, labels, **stream, **options).numpy())
             count += len(values[-1])
+            pace.passed(count)
             if progress and pace.due():
                 pace.say(count, f": {np.concatenate(values).mean():.2f} nats")
     values = np.concatenate(values).astype(np.float64)

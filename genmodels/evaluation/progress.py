@@ -16,22 +16,28 @@ class Pace:
     """
 
     def __init__(self, total, what):
-        self.total, self.what, self.began = total, what, time.monotonic()
+        self.total, self.what, self.began, self.first = total, what, time.monotonic(), None
         self.next = self.began + FIRST
 
     def due(self) -> bool:
         """Whether it is time for a line."""
         return time.monotonic() > self.next
 
+    def passed(self, done):
+        """Is told after each batch how many rows there were so far; the first, for which much is compiled, does not count
+        for how long the rest takes.
+        """
+        if self.first is None:
+            self.began, self.first = time.monotonic(), done
+
     def say(self, done, found=""):
         """Prints a line: how many are done, what they gave, and where the total is known how long the rest takes."""
         now = time.monotonic()
         self.next = now + EVERY
-        if self.total is None:
-            print(f"{done} {self.what}{found}", flush=True)
-            return
-        left = (now - self.began) * (self.total - done) / done
-        print(f"{done} of {self.total} {self.what}{found}, {clock(left)} left", flush=True)
+        of = "" if self.total is None else f" of {self.total}"
+        known = self.total is not None and done > self.first
+        left = f", {clock((now - self.began) * (self.total - done) / (done - self.first))} left" if known else ""
+        print(f"{done}{of} {self.what}{found}{left}", flush=True)
 
 
 def counted(batches, total, what):
@@ -53,5 +59,6 @@ def counted(batches, total, what):
     for batch in batches:
         yield batch
         done += len(batch)
+        pace.passed(done)
         if done < total and pace.due():
             pace.say(done)

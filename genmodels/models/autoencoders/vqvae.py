@@ -24,7 +24,7 @@ from genmodels.settings import checked_count, checked_nonnegative
 
 LOG_PROB_IMAGES = 250  # decoded at a time
 IDLE = 0.01  # weight of what draws the codebook to the encoder's vectors
-FASTER = 10.0  # times as fast as other weights the codebook moves, by Adam
+FASTER = 10.0  # times as fast as other weights the codebook moves
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -42,7 +42,7 @@ class VQVAE(LatentModel):
 
     Two things are not the paper's, and keep the encoder from running away from a codebook of which then a few vectors
     serve for all: each vector of the codebook is drawn a little, 0.01 ‖e − sg[z]‖², to the z of an example that is
-    nearest to it, whether that is told by it or not; and Adam moves the codebook ten times as fast as other weights.
+    nearest to it, whether that is told by it or not; and the codebook moves ten times as fast as other weights.
 
     Of all codes that could stand for an image `log_prob` takes the encoder's, which gives a lower bound:
     log p(x) ≥ log p(x | codes) + log P(codes).
@@ -269,7 +269,7 @@ class Codebook(keras.layers.Layer):
 
     def __init__(self, num_codes, latent_dim):
         super().__init__(name="codebook", dtype="float32")
-        near = keras.initializers.RandomUniform(-1.0 / num_codes, 1.0 / num_codes)  # of the authors' code
+        near = keras.initializers.RandomUniform(-1.0 / num_codes, 1.0 / num_codes)  # the vectors of the authors' code
         # Adam moves every weight by about its rate: the vectors, multiples of theirs, by a multiple of it.
         self.scaled = self.add_weight(name="scaled", shape=(num_codes, latent_dim), initializer=near)
         self.built = True
@@ -277,7 +277,8 @@ class Codebook(keras.layers.Layer):
     @property
     def vectors(self):
         """All vectors, `[num_codes, latent_dim]` float32."""
-        return FASTER * tf.convert_to_tensor(self.scaled)
+        scaled = tf.convert_to_tensor(self.scaled)
+        return scaled + tf.stop_gradient((FASTER - 1.0) * scaled)  # gradients as long as the vectors' own
 
     def call(self, codes):
         """Codes `[…]` to vectors `[…, latent_dim]`."""

@@ -192,10 +192,7 @@ class Diffusion(LatentModel):
             The estimate, `[B, *event_shape]` float32, and the place of the learned variance, as large and from 0 to 1,
             or None.
         """
-        return self._denoise(tf.cast(x, tf.float32), tf.cast(alpha, tf.float32), tf.cast(sigma, tf.float32), labels)
-
-    @compiled(exact_shapes=True)  # traced once for all solvers, of which many ask several times a step
-    def _denoise(self, x, alpha, sigma, labels):
+        alpha, sigma = tf.cast(alpha, tf.float32), tf.cast(sigma, tf.float32)
         t = tf.fill([tf.shape(x)[0]], self.schedule.time(alpha, sigma))
         output, place = self.predicted(x, t, alpha, sigma, labels)
         return self.prediction.denoised(x, output, alpha, sigma), place

@@ -22,6 +22,7 @@ from genmodels.models.gans.regularizers import (
     SpectralNormalization,
     WeightClipping,
 )
+from genmodels.models.gans.sagan import SAGAN
 from genmodels.models.gans.sngan import SNGAN
 from genmodels.models.gans.spectral import SpectralNormalized, spectral_normalized
 from genmodels.models.gans.wgan import WGAN, WGANGP
@@ -33,6 +34,7 @@ __all__ = [
     "GAN",
     "LSGAN",
     "R1",
+    "SAGAN",
     "SNGAN",
     "WGAN",
     "WGANGP",

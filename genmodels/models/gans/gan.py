@@ -39,6 +39,8 @@ class GAN(LatentModel):
         width: of those networks: channels at the largest image, or units; None for their own default.
         normalization: in the hidden layers of the critic that is not given: "batch", "layer", None, or "auto" for
             none, or for the class's own on images.
+        attention: heights at which self-attention follows a block of the residual networks not given; None for the
+            class's own.
         loss: "minimax", "non_saturating", "least_squares", "wasserstein", "hinge", or an object of `genmodels.gans`.
         regularizers: one or several of `genmodels.gans`, such as `GradientPenalty()`.
         critic_updates: updates of the critic for one of the generator, each on a fresh batch.
@@ -65,12 +67,13 @@ class GAN(LatentModel):
 
     image_architecture = "dcgan"  # what "auto" is on images
     image_normalization = None  # of the critic for images
+    attends = False  # in residual networks, where `attention` says nothing else
     critic_sees_labels = True  # a family whose critic predicts the label does not show it
 
     def __init__(
         self, event_shape, *, levels=256, num_classes=None, latent_dim=100, architecture="auto", width=None,
-        normalization="auto", loss="non_saturating", regularizers=(), critic_updates=1, augment=None, generator=None,
-        critic=None, dtype=None, name=None,
+        normalization="auto", attention=None, loss="non_saturating", regularizers=(), critic_updates=1, augment=None,
+        generator=None, critic=None, dtype=None, name=None,
     ):  # fmt: skip
         super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
         if self.dtype_policy.variable_dtype != "float32":
@@ -93,12 +96,13 @@ class GAN(LatentModel):
             architecture = self.image_architecture if len(self.event_shape) == 3 else "mlp"
         self.regularizers = checked_regularizers(regularizers)
         options = {"dtype": self.dtype_policy, **({} if width is None else {"width": width})}
+        options.update(self._attention(attention, architecture))
         generator = shared.given(self, "generator", generator)
         critic = shared.given(self, "critic", critic)
-        self.generator = generator or networks.generator(
+        self.generator = self.prepared_generator(generator or networks.generator(
             architecture, latent_dim, self.event_shape, bounded=self.levels is not None, num_classes=self.num_classes,
             **options,
-        )  # fmt: skip
+        ))  # fmt: skip
         critic = critic or networks.critic(
             architecture, self.event_shape, outputs=self.critic_outputs, normalization=normalization,
             num_classes=self.num_classes if self.critic_sees_labels else None,
@@ -108,6 +112,22 @@ class GAN(LatentModel):
         for regularizer in self.regularizers:
             critic = regularizer.prepare(critic)
         self.critic = critic
+
+    def _attention(self, heights, architecture):
+        """What residual networks are told of attention."""
+        if architecture != "residual":
+            if heights:
+                raise ValueError(f"`attention` is of residual networks; got {heights} with {architecture!r}.")
+            return {}
+        if heights is None:
+            return {"attention": networks.a_fourth(self.event_shape)} if self.attends else {}
+        if not all(isinstance(height, int) for height in heights):
+            raise ValueError(f"`attention` must be heights, such as (7,); got {heights!r}.")
+        return {"attention": tuple(heights)}
+
+    def prepared_generator(self, generator):
+        """What a family makes of the generator; a regularizer makes of the critic what it needs."""
+        return generator
 
     def _check_networks(self, critic):
         label = [] if self.num_classes is None else [(self.num_classes,)]

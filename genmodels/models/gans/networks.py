@@ -170,7 +170,7 @@ def dcgan_critic(
 
 
 def residual_generator(
-    latent_dim, event_shape, *, width=64, bounded=True, num_classes=None, dtype=None, name="generator"
+    latent_dim, event_shape, *, width=64, attention=(), bounded=True, num_classes=None, dtype=None, name="generator"
 ) -> keras.Model:
     """Residual blocks that double the image (Gulrajani et al. 2017, appendix F; Miyato et al. 2018, table 4).
 
@@ -178,6 +178,8 @@ def residual_generator(
         latent_dim: length of the latent.
         event_shape: `(height, width, channels)`, from 8 to 128 pixels a side.
         width: channels of the largest image; twice as many at every halving, up to eight times.
+        attention: heights, of those between the image's and the smallest, at which self-attention follows the block
+            (Zhang et al. 2018).
         bounded: end with tanh.
         num_classes: with a number, a one-hot label is the second input.
         dtype: Keras dtype policy of the inner layers; the output is float32.
@@ -192,8 +194,10 @@ def residual_generator(
     x, inputs = _latent(latent_dim, num_classes, dtype)
     x = layers.Dense(math.prod(sizes[-1]) * filters[-1], dtype=dtype)(x)
     x = layers.Reshape((*sizes[-1], filters[-1]), dtype=dtype)(x)
+    _check_attention(attention, sizes)
     for stage in reversed(range(len(filters))):
         x = _block_up(x, filters[max(stage - 1, 0)], sizes[stage], dtype)
+        x = _attended(x, dtype) if sizes[stage][0] in attention else x
     x = layers.ReLU(dtype=dtype)(_normalized(x, "batch", dtype))
     x = FastConv2D(event_shape[-1], 3, padding="same", dtype="float32")(x)
     if bounded:
@@ -202,13 +206,15 @@ def residual_generator(
 
 
 def residual_critic(
-    event_shape, *, width=64, outputs=1, normalization=None, num_classes=None, summed=False, dtype=None, name="critic"
-) -> keras.Model:
+    event_shape, *, width=64, attention=(), outputs=1, normalization=None, num_classes=None, summed=False, dtype=None,
+    name="critic",
+) -> keras.Model:  # fmt: skip
     """Residual blocks that halve the image, one that does not, and a mean over pixels; of the papers as its generator.
 
     Args:
         event_shape: `(height, width, channels)`, from 8 to 128 pixels a side.
         width: channels of the first block; twice as many at every halving, up to eight times.
+        attention: heights at which self-attention follows the block, as of its generator.
         outputs: values.
         normalization: of all blocks but the first: "batch", "layer", or None.
         num_classes: with a number, a one-hot label is the second input.
@@ -221,11 +227,12 @@ def residual_critic(
         (None, 1)
     """
     layers = keras.layers
-    filters = _stages(event_shape, width)[1]
+    sizes, filters = _stages(event_shape, width)
+    _check_attention(attention, sizes)
     x = image = keras.Input(tuple(event_shape))
-    x = _first_block(x, filters[0], dtype)
-    for channels in filters[1:]:
-        x = _block_down(x, channels, normalization, dtype)
+    for stage, channels in enumerate(filters):
+        x = _block_down(x, channels, normalization, dtype) if stage else _first_block(x, channels, dtype)
+        x = _attended(x, dtype) if sizes[stage + 1][0] in attention else x
     x = layers.ReLU(dtype=dtype)(_block(x, normalization, dtype))
     pixels = math.prod(x.shape[1:3])
     x = layers.GlobalAveragePooling2D(dtype="float32")(x)
@@ -274,6 +281,64 @@ def _block(x, normalization, dtype):
         y = layers.ReLU(dtype=dtype)(_normalized(y, normalization, dtype))
         y = FastConv2D(x.shape[-1], 3, padding="same", dtype=dtype)(y)
     return layers.Add(dtype=dtype)([x, y])
+
+
+def a_fourth(event_shape):
+    """Where SAGAN attends: at a fourth of the image's height, or a half where that is the smallest.
+
+    Example:
+        >>> a_fourth((28, 28, 1)), a_fourth((8, 8, 1))
+        ((7,), (4,))
+    """
+    sizes = _stages(event_shape, 1)[0]
+    return (sizes[min(2, len(sizes) - 2)][0],)
+
+
+def _check_attention(attention, sizes):
+    heights = [height for height, _ in sizes[1:-1]]
+    if not set(attention) <= set(heights):
+        raise ValueError(f"`attention` must name heights among {heights}; got {attention}.")
+
+
+def _attended(x, dtype):
+    """Self-attention among all pixels, keys and values of half the size, by a gain that starts at 0; plus the input.
+
+    As in the code of Zhang et al. 2018: an eighth of the channels for queries and keys, half of them for values.
+    """
+    layers = keras.layers
+    channels = x.shape[-1]
+    narrow, half = max(channels // 8, 1), max(channels // 2, 1)
+
+    def pixels(z):
+        return layers.Reshape((math.prod(z.shape[1:3]), z.shape[-1]), dtype=dtype)(z)
+
+    def smaller(z):
+        return layers.MaxPooling2D(2, padding="same", dtype=dtype)(z)
+
+    query, key, value = (FastConv2D(n, 1, use_bias=False, dtype=dtype)(x) for n in (narrow, narrow, half))
+    y = layers.Attention(dtype=dtype)([pixels(query), pixels(smaller(value)), pixels(smaller(key))])
+    y = layers.Reshape((*x.shape[1:3], half), dtype=dtype)(y)
+    y = Gain(dtype=dtype)(FastConv2D(channels, 1, use_bias=False, dtype=dtype)(y))
+    return layers.Add(dtype=dtype)([x, y])
+
+
+@keras.saving.register_keras_serializable(package="genmodels")
+class Gain(keras.layers.Layer):
+    """The input times one number that is learned, at first 0.
+
+    Example:
+        >>> float(keras.ops.max(Gain()(keras.ops.ones([2, 3]))))
+        0.0
+    """
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.gain = self.add_weight(shape=(), initializer="zeros", name="gain")
+        self.built = True
+
+    def call(self, x):
+        """The product."""
+        return keras.ops.cast(self.gain, x.dtype) * x
 
 
 def _doubled(x, size, dtype):
