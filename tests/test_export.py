@@ -265,6 +265,8 @@ PLAIN = {
     "mlp-denoiser": lambda: gm.diffusion.mlp_denoiser((2,), width=8, depth=1),
     "dcgan-generator": lambda: gan_networks.generator("dcgan", 4, (8, 8, 1), width=4, num_classes=3),
     "residual-critic": lambda: gm.SNGAN((8, 8, 1), levels=17, width=4).critic,
+    "attending-critic": lambda: gm.SAGAN((8, 8, 1), levels=17, width=4).critic,
+    "attending-generator": lambda: gm.SAGAN((8, 8, 1), levels=17, width=4, num_classes=3).generator,
     "own": own,
 }
 

@@ -24,8 +24,9 @@ class Pace:
         return time.monotonic() > self.next
 
     def passed(self, done):
-        """Is told after each batch how many rows there were so far; the first, for which much is compiled, does not count
-        for how long the rest takes.
+        """Is told after each batch how many rows there were so far.
+
+        The first, for which much is compiled, does not count for how long the rest takes.
         """
         if self.first is None:
             self.began, self.first = time.monotonic(), done

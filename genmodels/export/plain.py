@@ -15,6 +15,7 @@ from genmodels.layers import (
     Recompute,
     SinusoidalEmbedding,
 )
+from genmodels.models.gans.networks import Gain
 from genmodels.models.gans.spectral import SpectralNormalized
 
 # Our layers that are Keras' with other insides: the same configuration and weights.
@@ -35,8 +36,8 @@ def plain(network: keras.Model, dtype=None) -> keras.Model:
 
     Group normalization becomes `GroupNormalization` and operations, in a model within the model that has the layer's
     name; the embedding of time becomes operations; spectral normalization is baked into the kernels, so that σ is no
-    longer estimated in training; what was computed again for the gradient is kept. Outputs agree to the rounding of the
-    type that the network computes in.
+    longer estimated in training, and the gain of GANs' attention is a constant; what was computed again for the
+    gradient is kept. Outputs agree to the rounding of the type that the network computes in.
 
     Args:
         network: a functional or sequential Keras model.
@@ -161,8 +162,12 @@ def _sinusoidal_embedding(layer, t):
     return keras.ops.concatenate([keras.ops.cos(angles), keras.ops.sin(angles)], axis=-1)
 
 
-# Our layers that become several of Keras'.
-EXPANSIONS = {FusedGroupNormalization: _group_normalization, SinusoidalEmbedding: _sinusoidal_embedding}
+# Our layers that become operations, or several of Keras' layers.
+EXPANSIONS = {
+    FusedGroupNormalization: _group_normalization,
+    SinusoidalEmbedding: _sinusoidal_embedding,
+    Gain: lambda layer, x: float(layer.gain) * x,
+}
 
 
 def _weights(layer):
