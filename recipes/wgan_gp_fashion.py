@@ -3,8 +3,8 @@
     python recipes/wgan_gp_fashion.py --run runs/wgan-gp-fashion
 
 The model and the rates are those of recipes/half_hour.py, which says how they were found: half the default width, two
-updates of the critic a step, and a rate five times the paper's that falls to 0. With the paper's settings, `--width 64
---critic-updates 5 --rate 1e-4`, a step takes six times as long.
+updates of the critic a step, and a rate five times the paper's that falls to 0. With the paper's settings but for the
+fall, `--width 64 --critic-updates 5 --rate 1e-4`, a step takes six times as long.
 The run's `samples/` holds what the same latents became over time. What it ends with stands in docs/results.md.
 """
 
