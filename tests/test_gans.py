@@ -514,6 +514,22 @@ def test_sagans_players_have_the_papers_rates_and_norms():
         assert [tuple(x.shape[1:]) for x in attention.input] == [(64, 2), (16, 8), (16, 2)]  # 8×8, 16 channels
 
 
+def test_sagan_takes_networks_of_ones_own(tmp_path):
+    """Of sizes that the default ones do not have, with operations inside; normalized, saved as they were given."""
+    z, image = keras.Input((5,)), keras.Input((4, 4, 1))
+    generator = keras.Model(z, keras.ops.tanh(layers.Reshape((4, 4, 1))(layers.Dense(16)(z))))
+    critic = keras.Model(image, layers.Dense(1)(keras.ops.relu(layers.Dense(3)(layers.Flatten()(image)))))
+    model = gm.SAGAN((4, 4, 1), levels=LEVELS, latent_dim=5, generator=generator, critic=critic)
+    model.compile()
+    model.fit(np.random.default_rng(0).integers(0, LEVELS, (64, 4, 4, 1)).astype(np.uint8), steps=2, verbose=0)
+    (dense,) = (layer for layer in model.generator.layers if isinstance(layer, gm.gans.SpectralNormalized))
+    assert dense.layer.kernel.value is generator.layers[1].kernel.value  # shared, and trained
+    model.save(tmp_path / "model.keras")
+    again = gm.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.sample(5, seed=1), model.sample(5, seed=1))
+    assert len([layer for layer in again.generator.layers if isinstance(layer, gm.gans.SpectralNormalized)]) == 1
+
+
 def test_attention_is_at_heights_of_residual_networks():
     def attending(**options):
         model = gm.GAN((28, 28, 1), width=2, **options)
@@ -528,8 +544,9 @@ def test_attention_is_at_heights_of_residual_networks():
     assert attending(**residual, attention=[7, 14]) == [[49, 196], [196, 49]]
     with pytest.raises(ValueError, match=r"`attention` must name heights among \[14, 7\]; got \(28,\)"):
         attending(**residual, attention=(28,))
-    with pytest.raises(ValueError, match="`attention` must be heights, such as"):
-        attending(**residual, attention=("7",))
+    for wrong in (("7",), 7, True, (7.0,), "7"):
+        with pytest.raises(ValueError, match="`attention` must be heights, such as"):
+            attending(**residual, attention=wrong)
     with pytest.raises(ValueError, match=r"`attention` is of residual networks; got \(7,\) with 'dcgan'"):
         attending(attention=(7,))
     assert not any(isinstance(layer, layers.Attention) for layer in gm.SAGAN((2,), **POINTS).generator.layers)
@@ -663,8 +680,11 @@ def test_what_the_papers_models_refuse():
     with pytest.raises(ValueError, match=r"`critic` must give outputs of shape \(1,\)"):
         gm.GAN((2,), levels=None, latent_dim=2, generator=one, critic=one)
     one = dense([1], 1)
-    with pytest.raises(ValueError, match="`generator` and `critic` must be two networks; got one for both"):
-        gm.GAN((1,), levels=None, latent_dim=1, generator=one, critic=one)
+    for kind in (gm.GAN, gm.SAGAN):
+        with pytest.raises(ValueError, match="`generator` and `critic` must be two networks; got one for both"):
+            kind((1,), levels=None, latent_dim=1, generator=one, critic=one)
+    with pytest.raises(ValueError, match="SAGAN normalizes no transposed convolutions: `architecture` must be"):
+        gm.SAGAN(SHAPE, architecture="dcgan", **IMAGES)
     with pytest.raises(ValueError, match=r"must name each objective of WGANGP: expected \['critic', 'generator'\]"):
         gm.WGANGP((2,), **POINTS).compile({"discriminator": "adam", "generator": "adam"})
     with pytest.raises(ValueError, match="GAN has no encoder"):

@@ -101,6 +101,9 @@ class _Copier:
             return self.copied(operation)
         if type(operation) is Recompute:
             return self.copied(operation.network)
+        if type(operation) is Gain:
+            settings = {"dtype": operation.dtype_policy, **self.settings, "name": operation.name}
+            return keras.layers.Rescaling(float(operation.gain), **settings)
         source = operation.layer if type(operation) is SpectralNormalized else operation
         described = keras.saving.serialize_keras_object(source)
         config = {
@@ -162,12 +165,8 @@ def _sinusoidal_embedding(layer, t):
     return keras.ops.concatenate([keras.ops.cos(angles), keras.ops.sin(angles)], axis=-1)
 
 
-# Our layers that become operations, or several of Keras' layers.
-EXPANSIONS = {
-    FusedGroupNormalization: _group_normalization,
-    SinusoidalEmbedding: _sinusoidal_embedding,
-    Gain: lambda layer, x: float(layer.gain) * x,
-}
+# Our layers that become several of Keras'.
+EXPANSIONS = {FusedGroupNormalization: _group_normalization, SinusoidalEmbedding: _sinusoidal_embedding}
 
 
 def _weights(layer):

@@ -96,45 +96,47 @@ class GAN(LatentModel):
             architecture = self.image_architecture if len(self.event_shape) == 3 else "mlp"
         self.regularizers = checked_regularizers(regularizers)
         options = {"dtype": self.dtype_policy, **({} if width is None else {"width": width})}
-        options.update(self._attention(attention, architecture))
         generator = shared.given(self, "generator", generator)
         critic = shared.given(self, "critic", critic)
-        self.generator = self.prepared_generator(generator or networks.generator(
+        if generator is None or critic is None:
+            options.update(self._attention(attention, architecture))
+        generator = generator or networks.generator(
             architecture, latent_dim, self.event_shape, bounded=self.levels is not None, num_classes=self.num_classes,
             **options,
-        ))  # fmt: skip
+        )  # fmt: skip
         critic = critic or networks.critic(
             architecture, self.event_shape, outputs=self.critic_outputs, normalization=normalization,
             num_classes=self.num_classes if self.critic_sees_labels else None,
             spectral=any(isinstance(r, SpectralNormalization) for r in self.regularizers), **options,
         )  # fmt: skip
-        self._check_networks(critic)
+        self._check_networks(generator, critic)
         for regularizer in self.regularizers:
             critic = regularizer.prepare(critic)
-        self.critic = critic
+        self.generator, self.critic = self.prepared_generator(generator), critic
 
     def _attention(self, heights, architecture):
         """What residual networks are told of attention."""
+        listed = isinstance(heights, tuple | list) and all(type(height) is int for height in heights)
+        if heights is not None and not listed:
+            raise ValueError(f"`attention` must be heights, such as (7,), or None; got {heights!r}.")
         if architecture != "residual":
             if heights:
                 raise ValueError(f"`attention` is of residual networks; got {heights} with {architecture!r}.")
             return {}
         if heights is None:
-            return {"attention": networks.a_fourth(self.event_shape)} if self.attends else {}
-        if not all(isinstance(height, int) for height in heights):
-            raise ValueError(f"`attention` must be heights, such as (7,); got {heights!r}.")
+            heights = networks.a_fourth(self.event_shape) if self.attends else ()
         return {"attention": tuple(heights)}
 
     def prepared_generator(self, generator):
         """What a family makes of the generator; a regularizer makes of the critic what it needs."""
         return generator
 
-    def _check_networks(self, critic):
+    def _check_networks(self, generator, critic):
         label = [] if self.num_classes is None else [(self.num_classes,)]
-        shared.check("generator", self.generator, [self.latent_shape, *label], self.event_shape)
+        shared.check("generator", generator, [self.latent_shape, *label], self.event_shape)
         seen = label if self.critic_sees_labels else []
         shared.check("critic", critic, [self.event_shape, *seen], (self.critic_outputs,))
-        if self.generator is critic:
+        if generator is critic:
             raise ValueError("`generator` and `critic` must be two networks; got one for both.")
 
     @property

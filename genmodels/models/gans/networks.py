@@ -316,7 +316,7 @@ def _attended(x, dtype):
         return layers.MaxPooling2D(2, padding="same", dtype=dtype)(z)
 
     query, key, value = (FastConv2D(n, 1, use_bias=False, dtype=dtype)(x) for n in (narrow, narrow, half))
-    y = layers.Attention(dtype=dtype)([pixels(query), pixels(smaller(value)), pixels(smaller(key))])
+    y = layers.Attention(dtype="float32")([pixels(query), pixels(smaller(value)), pixels(smaller(key))])
     y = layers.Reshape((*x.shape[1:3], half), dtype=dtype)(y)
     y = Gain(dtype=dtype)(FastConv2D(channels, 1, use_bias=False, dtype=dtype)(y))
     return layers.Add(dtype=dtype)([x, y])

@@ -13,7 +13,7 @@ class SAGAN(GAN):
 
     Residual networks on images, with self-attention at a fourth of the height; every kernel of both networks has norm
     1; hinge loss, an update of each player a step, the discriminator's rate four times the generator's: the paper's
-    settings, but for its batches of 256 and its batch norm, which the class scales.
+    settings, but for its batches of 256, its 128 latents, and its batch norm, which the class scales.
 
     Args:
         event_shape: `(height, width, channels)`, or `(dimensions,)` for points, on which nothing attends.
@@ -21,6 +21,9 @@ class SAGAN(GAN):
         regularizers: more of them, besides the normalization.
         **options: as `GAN` has them. A generator that is given is normalized too, and has dense layers and plain
             convolutions only.
+
+    Raises:
+        ValueError: as `GAN`, and for the architecture "dcgan", whose transposed convolutions are not normalized.
 
     Example:
         >>> import genmodels as gm
@@ -34,6 +37,8 @@ class SAGAN(GAN):
     attends = True
 
     def __init__(self, event_shape, *, loss="hinge", regularizers=(), **options):
+        if options.get("architecture") == "dcgan":
+            raise ValueError("SAGAN normalizes no transposed convolutions: `architecture` must be residual or mlp.")
         regularizers = (SpectralNormalization(), *several(regularizers))
         super().__init__(event_shape, loss=loss, regularizers=regularizers, **options)
 

@@ -71,6 +71,8 @@ def spectral_normalized(network):
 
 
 def _wrapped(layer):
+    if not isinstance(layer, keras.layers.Layer):  # an operation of keras.ops, which has no weights
+        return layer
     convolutions = keras.layers.Conv1D | keras.layers.Conv2D | keras.layers.Conv3D
     if isinstance(layer, keras.layers.Dense | convolutions):
         return SpectralNormalized(layer)
