@@ -15,6 +15,7 @@ MODELS = {
     "gated-pixelcnn": lambda: gm.GatedPixelCNN(**DIGITS, filters=8, blocks=1),
     "glow": lambda: gm.Glow((4, 4, 1), levels=17, steps=1, width=8, transform="spline", dequantization=noise()),
     "wgan-gp": lambda: gm.WGANGP(**DIGITS, width=8, critic_updates=2),
+    "wgan-gp-attending": lambda: gm.WGANGP(**DIGITS, architecture="residual", width=8, attention=(4,)),
     "ddpm": lambda: gm.DDPM(**DIGITS, denoiser=unet(), steps=3),
 }
 
