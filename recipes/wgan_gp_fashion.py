@@ -1,4 +1,4 @@
-"""A WGAN-GP on Fashion-MNIST: some seventy minutes on two CPU cores with AVX2.
+"""A WGAN-GP on Fashion-MNIST: an hour on two CPU cores with AVX2.
 
     python recipes/wgan_gp_fashion.py --run runs/wgan-gp-fashion
 
