@@ -250,7 +250,7 @@ class GenerativeModel(keras.Model):
             resume: continue the run that `run_dir` holds; with False such a folder is refused.
             seed: seed of the order of the data and of all random numbers of training.
             verbose: "auto" or 1 for a progress bar (lines where there is no terminal), 0 for silence.
-            save_every: seconds between checkpoints, and between sample grids at the ends of epochs.
+            save_every: seconds between checkpoints, and between sample grids (more, where drawing one takes long).
 
         Returns:
             The Keras `History`, complete also when the run was resumed.

@@ -339,6 +339,42 @@ def test_points_are_drawn_as_a_scatter_plot(tmp_path):
     assert [p.name for p in (tmp_path / "run" / "samples").iterdir()] == ["step-00000002.png"]
 
 
+def drawn(run, steps, save_every):
+    """The weights of each picture of a run of one epoch, and those it ends with."""
+    pictures = []
+
+    class Watched(toys.Mean):
+        def generate(self, streams, labels):
+            pictures.append(self.value)
+            return super().generate(streams, labels)
+
+    model = Watched()
+    model.compile(keras.optimizers.SGD(0.05), ema=0.5)
+    alone = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)  # one step a call
+    options = {"batch_size": 4, "steps": steps, "callbacks": alone, "save_every": save_every, "verbose": 0}
+    model.fit(toys.points(64), run_dir=run, **options)
+    return pictures, model.value
+
+
+def test_pictures_within_an_epoch_are_of_the_averaged_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("genmodels.training.trainer.PICTURES", 1e9)
+    pictures, value = drawn(tmp_path / "all", 5, save_every=1e-6)
+    assert len(pictures) == 5
+    for step, picture in enumerate(pictures, start=1):
+        last, _ = drawn(tmp_path / str(step), step, save_every=1e6)
+        np.testing.assert_array_equal(picture, last[0])
+    assert [p.name for p in sorted((tmp_path / "all" / "samples").iterdir())] == [
+        f"step-{step:08d}.png" for step in range(1, 6)
+    ]
+    np.testing.assert_array_equal(value, drawn(tmp_path / "plain", 5, save_every=1e6)[1])
+
+
+def test_pictures_take_little_of_the_time(tmp_path, monkeypatch):
+    """The first comes when it is due; where it took long, the next is far away."""
+    monkeypatch.setattr("genmodels.training.trainer.PICTURES", 1e-9)
+    assert len(drawn(tmp_path / "run", 16, save_every=1e-6)[0]) == 2  # and that of the end
+
+
 def test_tensorboard_has_the_figures_of_every_epoch_where_it_is_installed(tmp_path, monkeypatch):
     """Only `tf.summary.scalar` needs it; `write`, which that calls, does not."""
     from genmodels.training import trainer

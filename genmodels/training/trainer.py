@@ -29,6 +29,7 @@ from genmodels.training.run_directory import RunDirectory, comparable
 
 CALL_SECONDS = 0.25  # a call grows to about this long: short enough to interrupt, long enough to amortise Python
 LONGEST_CALL = 1000  # steps
+PICTURES = 0.05  # of the time of training may be spent on pictures
 STREAM_EPOCH = 1000  # steps of an "epoch" of data whose length is unknown
 RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)  # which ask for `model.optimizer`
 
@@ -100,7 +101,8 @@ class Trainer:
             steps=self.per_epoch, verbose=0,
         )  # fmt: skip
         model.stop_training = False
-        self.started = self.saved = self.pictured = time.monotonic()
+        self.started = self.saved = time.monotonic()
+        self.picture_due = self.started + self.save_every
         checkpoint = None if self.run is None else self.run.load_checkpoint()
         if checkpoint is not None and self._is_finished(checkpoint[1]):
             self.history.on_train_begin()  # but not the user's callbacks: a CSVLogger empties its file
@@ -185,8 +187,10 @@ class Trainer:
                 self._end_epoch(epoch, logs)
             if self.interruption.asked:
                 raise KeyboardInterrupt
-            if self.run is not None and time.monotonic() - self.saved >= self.save_every:
-                self._checkpoint()
+            if self.run is not None:
+                if time.monotonic() - self.saved >= self.save_every:
+                    self._checkpoint()
+                self._picture_when_due()
 
     def _ends_epoch(self, step):
         """Whether an epoch, whole or not, ends with this step, and so has a row."""
@@ -206,10 +210,6 @@ class Trainer:
             self.rows.append({"epoch": epoch, "step": self.step, "seconds": self._seconds(), **logs})
             if self.run is not None:
                 self.run.write_log(self.rows)
-                now = time.monotonic()
-                if now - self.pictured >= self.save_every:
-                    self._picture()
-                    self.pictured = time.monotonic()
 
     def _seconds(self):
         """Of training, in this process and before."""
@@ -319,6 +319,16 @@ class Trainer:
             self.run.withdraw_metrics()  # of a shorter run that this one continued
             self.run.save_model(self.model)  # as it is: to look at, and to stay with
         self.progress.note(f"interrupted; run the same again to continue {self.run.path} at step {self.saved_step}")
+
+    def _picture_when_due(self):
+        """Samples of the averaged weights, every `save_every` seconds where drawing them takes little of these."""
+        began = time.monotonic()
+        if began < self.picture_due or self.step == self.total:  # the last step's picture is `_end`'s
+            return
+        with self.model.averaged():
+            self._picture()
+        now = time.monotonic()
+        self.picture_due = now + max(self.save_every, (now - began) / PICTURES)
 
     def _picture(self):
         self.run.save_samples(self.model, self.step, self.seed_number, self.conditions)
