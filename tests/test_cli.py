@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,12 +245,13 @@ def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
         (tmp_path / "cats").mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(tmp_path / "cats" / f"{i}.png")
     small = ("--set", "architecture=mlp", "--set", "latent_dim=2", *STEPS)
-    done("train", "vae", "cats", "--size", 8, "--flip", *small)
+    done("train", "vae", "cats", "--size", 8, "--flip", "--shift", 1, "--accumulate", 4, *small)
+    assert json.loads(Path("runs/vae-cats/run.json").read_text())["settings"]["training"]["accumulate"] == 4
     done("sample", "runs/vae-cats", "--num", 4)
     assert Image.open("samples.png").mode == "RGB"
     assert source.noted("runs/vae-cats") == {
         "model": "vae", "data": str(tmp_path / "cats"), "size": 8, "channels": None, "binarize": None, "flip": True,
-        "classes": None,
+        "shift": 1, "classes": None,
     }  # fmt: skip
     assert "subfolders" in refused("train", "vae", "cats", "--conditional", "--run", "runs/other", *small)
     (tmp_path / "elsewhere").mkdir()
@@ -297,6 +299,8 @@ def test_points(tmp_path):
         (("train", "vae", "digits", "--seed", 2**32), ["--seed", "4294967295"]),
         (("train", "vae", "digits", "--ema", 1.5), ["--ema", "1.5"]),
         (("train", "vae", "digits", "--clipnorm", -1), ["--clipnorm", "-1"]),
+        (("train", "vae", "digits", "--shift", -1), ["--shift", "≥ 0", "-1"]),
+        (("train", "vae", "digits", "--accumulate", 3), ["--accumulate", "64", "3"]),
         (("reconstruct", "nowhere", "--out", "r.jpg"), [".png", "r.jpg"]),
         (("trian", "vae", "digits"), ["trian"]),
         (("train", "vae", "two_moons", "--conditional"), ["--conditional"]),

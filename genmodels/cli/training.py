@@ -35,12 +35,14 @@ def train(
     binarize: str = typer.Option(None, help='"static" or "dynamic": pixels of 0 and 1.'),
     conditional: bool = typer.Option(False, help="Learn the classes too (the subfolders of a folder)."),
     flip: bool = typer.Option(False, help="Mirror pictures at random."),
+    shift: int = typer.Option(0, help="Move pictures at random by up to this many pixels each way."),
     seed: int = typer.Option(0, help="Of the weights, the order of the data, and all noise."),
     precision: str = typer.Option("auto", help=precisions.HELP),
     ema: float = typer.Option(0.999, help="Decay of the average of the weights that is kept and used; 0 for none."),
     learning_rate: float = typer.Option(None, help="Of all optimizers.  [default: the model's own]"),
     decay: str = typer.Option(None, help='"cosine": rates fall to 0 at the end, and the run cannot be made longer.'),
     clipnorm: float = typer.Option(None, help="Longest gradient of an update; longer ones are shortened to it."),
+    accumulate: int = typer.Option(1, help="Compute a batch in this many parts, to fit memory."),
     distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
     validate: bool = typer.Option(
         False, help="Evaluate after every epoch, on the set's own validation split or a tenth of the training data."
@@ -54,7 +56,8 @@ def train(
     """
     cls = catalogue.model_class(model)
     precisions.check(precision)
-    _check(steps, epochs, batch_size, seed, ema, learning_rate, decay, clipnorm)  # before the data are read
+    # before the data are read:
+    _check(steps, epochs, batch_size, accumulate, shift, seed, ema, learning_rate, decay, clipnorm)
     if distribute == "hosts" and precision == "auto":
         raise ValueError("--distribute hosts needs --precision by name: the hosts might find different ones faster.")
     strategy = _strategy(distribute)  # before TensorFlow computes anything
@@ -63,7 +66,7 @@ def train(
     arguments = parsed_settings(cls, set_)
     told = {
         "data": data, "size": SIZE if size is None and _is_folder(data) else size, "channels": channels,
-        "binarize": binarize, "flip": flip,
+        "binarize": binarize, "flip": flip, "shift": shift,
     }  # fmt: skip
     examples, *others = source.load(told, validation=validate)
     if conditional and examples.num_classes is None:
@@ -77,7 +80,7 @@ def train(
         batches = sum(objective.updates for objective in built.objectives())  # a step
         total = steps or (STEPS if epochs is None else epochs * -(-len(examples) // (batch_size * batches)))
         optimizers = _optimizers(built, learning_rate, total if decay else None)
-        built.compile(optimizers, ema=ema or None, clipnorm=clipnorm)
+        built.compile(optimizers, ema=ema or None, clipnorm=clipnorm, accumulate=accumulate)
     built.fit(
         examples, batch_size=batch_size, steps=total, validation_data=others[0] if validate else None,
         callbacks=[_Start(built, examples, run, {**told, "data": _anywhere(data), "classes": classes})],
@@ -86,11 +89,15 @@ def train(
     print(f"next: genmodels sample {shlex.quote(str(run))}")
 
 
-def _check(steps, epochs, batch_size, seed, ema, learning_rate, decay, clipnorm):
+def _check(steps, epochs, batch_size, accumulate, shift, seed, ema, learning_rate, decay, clipnorm):
     if steps is not None and epochs is not None:
         raise ValueError("give --steps or --epochs, not both.")
     for name, value in (("--steps", steps), ("--epochs", epochs), ("--batch-size", batch_size)):
         checked_count(name, value, 1, "left out")
+    checked_count("--shift", shift, 0)
+    checked_count("--accumulate", accumulate, 1)
+    if batch_size % accumulate:
+        raise ValueError(f"--accumulate must divide the batch of {batch_size}; got {accumulate}.")
     checked_count("--seed", seed, 0, most=2**32 - 1)  # Keras' own takes no more
     if not 0 <= ema < 1:
         raise ValueError(f"--ema must be at least 0 and below 1; got {ema:g}.")

@@ -25,7 +25,8 @@ def load(source, validation=False):
     """Train and test split of what `train` was told of the data, and the validation split between them."""
     options = {name: source[name] for name in ("size", "channels", "binarize") if source.get(name) is not None}
     train, *others = datasets.load_data(source["data"], validation=validation, **options)
-    return train.augmented(flip=True) if source.get("flip") else train, *others
+    changes = {name: source[name] for name in ("flip", "shift") if source.get(name)}
+    return train.augmented(**changes) if changes else train, *others
 
 
 def load_of(run):
@@ -99,7 +100,7 @@ def _is_folder(source):
 def _content(told):
     """What tells a source from others, as `told` but before it is binarized and varied; None for what it cannot be."""
     try:
-        return load({**told, "binarize": None, "flip": False})[0].fingerprint()
+        return load({**told, "binarize": None, "flip": False, "shift": 0})[0].fingerprint()
     except ValueError:
         return None
 
