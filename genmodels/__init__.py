@@ -30,7 +30,15 @@ from genmodels.images import save_gallery, save_gif, save_grid
 from genmodels.latent import interpolate, interpolate_examples
 from genmodels.models import diffusion, flows, gans
 from genmodels.models.autoencoders import AAE, IWAE, VAE, VQVAE
-from genmodels.models.autoregressive import AutoregressiveModel, GatedPixelCNN, PixelCNN, PixelCNNPlusPlus, PixelRNN
+from genmodels.models.autoregressive import (
+    AutoregressiveModel,
+    GatedPixelCNN,
+    ImageGPT,
+    PixelCNN,
+    PixelCNNPlusPlus,
+    PixelRNN,
+    PixelSNAIL,
+)
 from genmodels.models.diffusion import DDPM, EDM, NCSN, Diffusion, FlowMatching, ImprovedDDPM, LatentDiffusion
 from genmodels.models.flows import IAF, MAF, NICE, Glow, NeuralSplineFlow, NormalizingFlow, RealNVP
 from genmodels.models.gans import ACGAN, DCGAN, GAN, LSGAN, SAGAN, SNGAN, WGAN, WGANGP, InfoGAN
@@ -65,6 +73,7 @@ __all__ = [
     "GatedPixelCNN",
     "GenerativeModel",
     "Glow",
+    "ImageGPT",
     "ImprovedDDPM",
     "InfoGAN",
     "LatentDiffusion",
@@ -76,6 +85,7 @@ __all__ = [
     "PixelCNN",
     "PixelCNNPlusPlus",
     "PixelRNN",
+    "PixelSNAIL",
     "RealNVP",
     "catalogue",
     "cli",

@@ -65,6 +65,8 @@ MODELS = {
     "pixelcnn-pp": maker(gm.PixelCNNPlusPlus, filters=4, blocks=1, resolutions=2, mixtures=2),
     "pixelrnn-row": maker(gm.PixelRNN, kind="row", filters=4, layers=1),
     "pixelrnn-diagonal": maker(gm.PixelRNN, kind="diagonal", filters=4, layers=1),
+    "pixelsnail": maker(gm.PixelSNAIL, filters=4, blocks=1, convolutions=1, keys=4),
+    "image-gpt": maker(gm.ImageGPT, width=8, blocks=1),
 }
 # Of random weights: deep networks with more would know every pixel for certain, normalized ones with less none.
 SPREAD = {"pixelcnn-pp": 0.3, "own": 1.0}
@@ -179,7 +181,7 @@ def test_cached_sampling_is_naive_sampling(name, shape, levels, num_classes, tem
         assert len(np.unique(cached)) > levels / 2
 
 
-@pytest.mark.parametrize("name", ["gated-pixelcnn", "own", "pixelrnn-row"])
+@pytest.mark.parametrize("name", ["gated-pixelcnn", "own", "pixelrnn-row", "image-gpt"])
 def test_bfloat16_computes_likelihoods_and_samples_in_float32(name):
     whole = random_model(name, (3, 4, 3), 3)
     half = MODELS[name]((3, 4, 3), 3, dtype="mixed_bfloat16")

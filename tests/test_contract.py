@@ -60,6 +60,8 @@ MODELS = {
     ),
     "pixelrnn-row": (lambda: gm.PixelRNN((4, 4, 3), kind="row", filters=4, layers=1), RGB, None, {}),
     "pixelrnn-diagonal": (lambda: gm.PixelRNN((4, 4, 3), kind="diagonal", filters=4, layers=1), RGB, None, {}),
+    "pixelsnail": (lambda: gm.PixelSNAIL((4, 4, 3), filters=8, blocks=1, convolutions=1, keys=4), RGB, None, {}),
+    "image-gpt": (lambda: gm.ImageGPT((8, 8, 1), levels=17, num_classes=3, width=8, blocks=1), IMAGES, LABELS, {}),
     "autoregressive-own": (lambda: own_autoregressive(), IMAGES, None, {}),
     "realnvp-points": (lambda: gm.RealNVP((2,), levels=None, layers=2, **NARROW), toys.points(), None, {}),
     "glow": (

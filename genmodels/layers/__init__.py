@@ -1,5 +1,6 @@
 """Keras layers that models share, by kind."""
 
+from genmodels.layers.attention import CausalAttention, PositionEmbedding, RasterShift
 from genmodels.layers.causal import CausalConv2D, CausalLayer, Sees, Shift, SpaceFromDepth
 from genmodels.layers.channels import ChannelHead
 from genmodels.layers.convolution import FastConv2D, FastConv2DTranspose
@@ -10,6 +11,7 @@ from genmodels.layers.recompute import Recompute
 from genmodels.layers.recurrent import DiagonalLSTM, RowLSTM
 
 __all__ = [
+    "CausalAttention",
     "CausalConv2D",
     "CausalLayer",
     "ChannelHead",
@@ -21,6 +23,8 @@ __all__ = [
     "FusedGroupNormalization",
     "Gate",
     "LinearGate",
+    "PositionEmbedding",
+    "RasterShift",
     "Recompute",
     "RowLSTM",
     "Sees",

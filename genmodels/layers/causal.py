@@ -67,6 +67,10 @@ class CausalLayer(keras.Layer):
         """The computation: `[B, above + h, left + w + right, C]` each to `[B, h, w, C']`; w is 1 in the sampler."""
         raise TypeError(f"{type(self).__name__} must define `window(x)`.")
 
+    def reach(self, index):
+        """Rows above, columns to the left and to the right of an input that the layer reads, by the input's number."""
+        return self.above, self.left, self.right
+
     def sees(self, *inputs: Sees) -> Sees:
         """What the output sees, given what the inputs see."""
         sees = max(inputs)

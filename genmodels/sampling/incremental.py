@@ -151,12 +151,13 @@ class CausalGraph:
         made_in = {step.output: number for number, group in enumerate(groups) for step in group}
         for step in self.steps:
             layer = step.layer
-            for number in step.inputs:
+            for index, number in enumerate(step.inputs):
                 tensor = self.tensors[number]
                 if isinstance(layer, CausalLayer):
-                    tensor.above = max(tensor.above, layer.above)
-                    tensor.left = max(tensor.left, layer.left)
-                    tensor.right = max(tensor.right, layer.right)
+                    above, left, right = layer.reach(index)
+                    tensor.above = max(tensor.above, above)
+                    tensor.left = max(tensor.left, left)
+                    tensor.right = max(tensor.right, right)
                 # A coarse tensor must outlast the pixels at which it is not computed, and the group that computes it.
                 tensor.buffered |= tensor.stride > 1 and made_in[number] != made_in[step.output]
                 tensor.buffered |= bool(tensor.above or tensor.left or tensor.right)
@@ -234,13 +235,13 @@ class CausalGraph:
             of_pixels = {name: buffer for name, buffer in line.buffers.items() if name not in rows}
 
             def fill_pixel(column, image, buffers):
-                here = _Position(self, line.values, buffers, row, column, columns)
+                here = _Position(self, line.values, {**line.buffers, **buffers}, row, column, columns)
                 here.run(self.when[Sees.PIXELS])
                 given, free, u = (_cut(t, row, column) for t in (known, ~mask, uniform))
                 pixel = self._pixel(here, given, free, lambda params: draw(params, u), scaled)
                 here.put(self.input, scaled(pixel))
                 here.run(self.when[Sees.EVERYTHING])
-                return column + 1, _put(image, pixel, row, column), here.buffers
+                return column + 1, _put(image, pixel, row, column), {name: here.buffers[name] for name in of_pixels}
 
             _, image, of_pixels = tf.while_loop(lambda c, *_: c < width, fill_pixel, (0, image, of_pixels))
             return row + 1, image, {**of_rows, **of_pixels}
@@ -346,6 +347,12 @@ class _Position:
         now = tf.pad(now, [[0, 0], [0, 0], [wide - right - now.shape[2], right], [0, 0]])
         return tf.concat([*rows, now], 1)
 
+    def whole(self, number):
+        """All of a tensor, `[B, H, W, C]`: zeros where it is not known yet."""
+        tensor = self.graph.tensors[number]
+        height, width, _ = tensor.shape
+        return self.buffers[str(number)][:, :height, tensor.left : tensor.left + width]
+
     def _place(self, tensor):
         """This place on the tensor's own grid: the first column where a whole row is meant."""
         return self.row // tensor.stride, 0 if self.column is None else self.column // tensor.stride
@@ -381,6 +388,10 @@ class _Here:
     def read(self, index, above=0, left=0, right=0):
         """A window of an input, `[B, above + 1, left + w + right, C]`, w the row's width or 1."""
         return self._position.window(self._step.inputs[index], above, left, right)
+
+    def memory(self, index):
+        """All that is known of an input whose `reach` is the whole image, `[B, H, W, C]`; zeros elsewhere."""
+        return self._position.whole(self._step.inputs[index])
 
     def state(self, name, above=0, left=0, right=0):
         """A window of the layer's own state: of the rows above, and of the columns to the left in the present row."""
