@@ -86,6 +86,7 @@ def main(
     batches: str = typer.Option("1,16,64,256", help="Batch sizes of the second table."),
     sizes: str = typer.Option("16,28,32,64", help="Sides of the square images of the third table."),
     colour: bool = typer.Option(True, help="Also PixelCNN++ on 32×32 colour pictures."),
+    attention: bool = typer.Option(True, help="Also models that attend to all pixels before."),
     out: str = typer.Option("", help="A JSON file for the figures."),
 ):
     """Times both ways of sampling."""
@@ -100,6 +101,10 @@ def main(
         plus = gm.PixelCNNPlusPlus((32, 32, 3))
         for batch in (1, 16, 64):
             figures["rows"].append(measure("PixelCNN++ 32×32×3", plus, batch, repeats))
+    for kind in (gm.PixelSNAIL, gm.ImageGPT) if attention else ():
+        model = kind((28, 28, 1), levels=2)
+        for batch in (1, 16):
+            figures["rows"].append(measure(f"{kind.title} 28×28", model, batch, repeats))
     bench.save(figures, out)
 
 
