@@ -20,13 +20,18 @@ def models() -> dict[str, type[GenerativeModel]]:
         >>> models()["wgan-gp"].__name__
         'WGANGP'
     """
-    import genmodels
-
-    public = (getattr(genmodels, name) for name in genmodels.__all__)
-    classes = [c for c in public if inspect.isclass(c) and issubclass(c, GenerativeModel) and c.title]
+    classes = [c for c in _public() if c.title]
     families = list(FAMILIES.values())
     classes.sort(key=lambda c: (families.index(family(c)), c.year, c.title.lower()))
     return {slug(c): c for c in classes}
+
+
+def _public():
+    """All public classes of models."""
+    import genmodels
+
+    public = (getattr(genmodels, name) for name in genmodels.__all__)
+    return [c for c in public if inspect.isclass(c) and issubclass(c, GenerativeModel)]
 
 
 def model_class(name: str) -> type[GenerativeModel]:
@@ -42,6 +47,8 @@ def model_class(name: str) -> type[GenerativeModel]:
     known = {_letters(text): c for slug, c in models().items() for text in (slug, c.__name__)}
     if _letters(name) in known:
         return known[_letters(name)]
+    if _letters(name) in {_letters(c.__name__) for c in _public()}:
+        raise ValueError(f"{name} is made in Python, of networks or models that are handed to it: see its docstring.")
     near = difflib.get_close_matches(_letters(name), known, 1)
     hint = f" Did you mean {slug(known[near[0]])!r}?" if near else ""
     raise ValueError(f"no model is called {name!r}.{hint} There are {', '.join(models())}.")

@@ -24,7 +24,7 @@ def main(
 ):
     """Shows a diffusion model at work: two rows a sample, of which the lower ends with the sample."""
     model = gm.load_model(run)
-    classes = cli.classes_of(model, labels, num)
+    classes = cli.classes_of(model, labels, num, run)
     noisy, estimates = gm.diffusion.trajectory(model, num, labels=classes, steps=steps, guidance=guidance, seed=seed)
     if out.suffix == ".gif":
         frames, levels = gm.images.stretched(noisy.numpy().swapaxes(0, 1), model.levels)

@@ -28,7 +28,7 @@ def main(
     gm.latent.check_latents(model)
     if len(model.event_shape) != 3:
         raise ValueError(f"expected a model of pictures; that in {run} is of shape {model.event_shape}.")
-    classes = cli.classes_of(model, labels, rows)
+    classes = cli.classes_of(model, labels, rows, run)
     if data:
         test = cli.data_for(model, data)[1]
         if len(test) < 2 * rows:

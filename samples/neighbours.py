@@ -24,7 +24,7 @@ def main(
     """Draws samples beside their nearest training examples, and compares their distance with that of test examples."""
     model = gm.load_model(run)
     train, test = cli.data_for(model, data)
-    samples = model.sample(num, labels=cli.classes_of(model, labels, num), seed=seed).numpy()
+    samples = model.sample(num, labels=cli.classes_of(model, labels, num, run), seed=seed).numpy()
     indices, distances = gm.latent.nearest_neighbours(samples, train, k)
     figures = gm.evaluation.memorisation(samples, train, test.take(min(num, len(test)), seed=seed))
     print(

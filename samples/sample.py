@@ -25,7 +25,7 @@ def main(
     if model.condition_dim is not None:
         raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
     options = {} if temperature is None else {"temperature": temperature}
-    samples = model.sample(num, labels=cli.classes_of(model, labels, num), seed=seed, **options)
+    samples = model.sample(num, labels=cli.classes_of(model, labels, num, run), seed=seed, **options)
     if columns is None and model.num_classes is not None and not labels and model.num_classes <= num:
         columns = model.num_classes  # a column a class
     print(gm.plots.save_samples(out, samples, levels=model.levels, columns=columns))

@@ -35,11 +35,12 @@ def test_attention_is_a_loop_over_pixels(mask, heads, queries, monkeypatch):
     np.testing.assert_allclose(y, attention_loop(q, k, v, heads, mask), atol=1e-5)
 
 
-def test_attention_in_bfloat16_weighs_in_float32():
+def test_attention_in_float16_weighs_in_float32():
+    """In float16 what hides a pixel is infinite, and a pixel that sees none is no number."""
     q, k, v = (toys.values(2, 4, 5, 4, seed=seed) for seed in range(3))
-    y = CausalAttention(2, dtype="mixed_bfloat16")(q, k, v)
-    assert y.dtype == tf.bfloat16
-    np.testing.assert_allclose(tf.cast(y, tf.float32), attention_loop(q, k, v, 2, "B"), atol=0.03)
+    y = CausalAttention(2, "A", dtype="mixed_float16")(q, k, v)
+    assert y.dtype == tf.float16
+    np.testing.assert_allclose(tf.cast(y, tf.float32), attention_loop(q, k, v, 2, "A"), atol=0.01)
 
 
 def test_raster_shift_is_one_pixel_of_the_flat_image():
@@ -125,9 +126,21 @@ def test_wrong_settings_are_refused():
         CausalAttention(4)(x, x, x)
     with pytest.raises(ValueError, match="got 6, 3 and 6"):
         CausalAttention(3)(x, x[..., :3], x)
+    with pytest.raises(ValueError, match="`heads` must be an integer ≥ 1; got 0"):
+        CausalAttention(0)
+    with pytest.raises(ValueError, match="one known size"):
+        CausalAttention()(x, x[:, :1, :1], x[:, :1, :1])
+    for layer in (CausalAttention(), RasterShift(), PositionEmbedding()):
+        unknown = keras.Input((None, None, 6))
+        with pytest.raises(ValueError, match="one known size"):
+            layer(unknown, unknown, unknown) if isinstance(layer, CausalAttention) else layer(unknown)
     with pytest.raises(ValueError, match="multiple of the 3 heads; got 64"):
         gm.ImageGPT((4, 4, 1), heads=3)
     image = keras.Input((4, 4, 1))
+    before = CausalConv2D(4, above=1, left=1, mask="A")(image)
+    named = keras.layers.Dense(1)(CausalAttention()(before, values=before, keys=before))
+    with pytest.raises(ValueError, match="by name: give it by its place"):  # their order would not be that of the names
+        gm.AutoregressiveModel((4, 4, 1), keras.Model(image, named), levels=2)
     coarse = CausalConv2D(4, above=1, left=1, stride=2)(Shift("right")(image))
     coarse = CausalAttention()(coarse, coarse, coarse)
     outputs = keras.layers.Dense(1)(gm.layers.SpaceFromDepth((4, 4))(coarse))

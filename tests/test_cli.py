@@ -14,7 +14,7 @@ from PIL import Image
 
 import genmodels as gm
 from genmodels import catalogue, cli
-from genmodels.cli import main, training
+from genmodels.cli import main, training, using
 from genmodels.training import precision, source
 
 STEPS = ("--steps", 3, "--batch-size", 16, "--precision", "float32")
@@ -257,6 +257,12 @@ def test_a_folder_of_pictures_becomes_a_sample_grid(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     done("evaluate", "../runs/vae-cats", "--num", 2)  # the run knows where its pictures are
+    (tmp_path / "cats").rename(tmp_path / "lions")
+    moved = refused("evaluate", "../runs/vae-cats", "--num", 2)
+    assert str(tmp_path / "cats") in moved and "--data" in moved
+    again = ("../lions", "--run", "../runs/vae-cats", "--size", 8, "--flip", "--shift", 1, "--accumulate", 4, *small)
+    assert "nothing left to train" in done("train", "vae", *again)  # the same pictures, in another place
+    assert "[8, 8, 3]" in refused("train", "vae", *again, "--size", 16)
 
 
 def test_a_validated_run_without_an_average(tmp_path):
@@ -300,6 +306,8 @@ def test_points(tmp_path):
         (("train", "vae", "digits", "--ema", 1.5), ["--ema", "1.5"]),
         (("train", "vae", "digits", "--clipnorm", -1), ["--clipnorm", "-1"]),
         (("train", "vae", "digits", "--shift", -1), ["--shift", "≥ 0", "-1"]),
+        (("train", "pixelcnn", "two_moons"), ["integer pixels", "real numbers"]),
+        (("train", "latent-diffusion", "digits"), ["in Python"]),
         (("train", "vae", "digits", "--accumulate", 3), ["--accumulate", "64", "3"]),
         (("reconstruct", "nowhere", "--out", "r.jpg"), [".png", "r.jpg"]),
         (("trian", "vae", "digits"), ["trian"]),
@@ -339,7 +347,7 @@ def test_few_pictures_are_enough_and_classes_have_names(tmp_path, monkeypatch):
     assert "note: 1 of 41 pictures" in err and "UserWarning" not in err
     run = "runs/vae-my shapes"
     done("reconstruct", run)
-    done("interpolate", run, "--data", "my shapes")
+    assert "in place of 8: there are no more pairs" in command("interpolate", run, "--data", "my shapes")[2]
     done("sample", run, "--labels", "square,round", "--out", "named.npz")
     done("sample", run, "--labels", "1,0", "--out", "numbered.npz")
     assert np.array_equal(np.load("named.npz")["samples"], np.load("numbered.npz")["samples"])
@@ -347,6 +355,18 @@ def test_few_pictures_are_enough_and_classes_have_names(tmp_path, monkeypatch):
     done("sample", run, "--num", 6, "--out", "classes.png")
     assert Image.open("classes.png").size == (134, 200)  # a column a class
     assert "'my shapes'" in refused("train", "vae", "my shape")
+
+
+def test_walks_are_of_the_classes_that_have_pairs():
+    labels = np.array([0, 1, 1, 1, 1, 1, 2, 2])
+    test = gm.Dataset(np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), labels, levels=256)
+    model = gm.VAE((1, 1, 1), latent_dim=1, architecture="mlp", num_classes=4)
+    start, end, classes = using._ends(model, test, 3, None, 0)
+    assert classes.tolist() == [1, 2, 1]
+    used = [*start.ravel(), *end.ravel()]
+    assert labels[used].tolist() == [1, 2, 1, 1, 2, 1] and len(set(used)) == 6
+    with pytest.warns(UserWarning, match="3 walks in place of 5"):
+        using._ends(model, test, 5, None, 0)
 
 
 def test_wrong_inputs_on_a_run(runs, tmp_path):

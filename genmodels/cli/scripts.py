@@ -3,6 +3,8 @@
 import sys
 import warnings
 
+from genmodels.training import source
+
 __all__ = ["application", "call", "classes_of", "integers", "run"]
 
 _SAID = set()  # warnings of this process
@@ -80,14 +82,14 @@ def integers(text: str) -> list[int] | None:
         raise ValueError(f"expected integers separated by commas, such as 0,1,2; got {text!r}.") from None
 
 
-def classes_of(model, text: str, num: int, names=None) -> list[int] | None:
+def classes_of(model, text: str, num: int, run=None) -> list[int] | None:
     """Classes of `num` samples from a flag such as "0,1,2", or their names, taken in turn; None from an empty one.
 
     Args:
         model: a generative model.
         text: numbers or names, with commas between.
         num: how many.
-        names: of the classes, where they are known.
+        run: the folder of the model's run, which may know the names of the classes.
 
     Raises:
         ValueError: for classes that there are not.
@@ -101,7 +103,7 @@ def classes_of(model, text: str, num: int, names=None) -> list[int] | None:
         return None
     if model.num_classes is None:
         raise ValueError("the model was trained without classes, and has none to choose.")
-    names = list(names or ())
+    names = [] if run is None else (source.noted(run) or {}).get("classes") or []
     parts = [part.strip() for part in text.split(",")]
     classes = [names.index(part) for part in parts] if set(parts) <= set(names) else _numbers(text, names)
     if not all(0 <= label < model.num_classes for label in classes):

@@ -208,7 +208,7 @@ class _Start(keras.callbacks.Callback):
     def __init__(self, model, data, run, record):
         super().__init__()
         self.text = (
-            f"{model.title} of {_thousands(model.parameters)} parameters on {data!r}; the run is {run}. {{}} steps are "
+            f"{model.title} of {_thousands(model.parameters)} parameters on {data!r}; the run is {run}. {{}} "
             "a pass over the data. Ctrl-C keeps the place."
         )
         self.run, self.record = run, {"model": catalogue.slug(type(model)), **record}
@@ -218,7 +218,9 @@ class _Start(keras.callbacks.Callback):
         """Says and writes it."""
         if not self.chief:
             return
-        print(self.text.format(_thousands(self.params["steps"])), flush=True)
+        count = self.params["steps"]
+        steps = f"{_thousands(count)} step{'s' * (count != 1)}"
+        print(self.text.format(steps), flush=True)
         source.note(self.run, self.record)
 
 

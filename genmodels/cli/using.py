@@ -43,7 +43,7 @@ def sample(
     options = training.settings_of(set_, sampling_options(model.generate), f"{type(model).__name__} samples with")
     if model.condition_dim is not None:
         raise ValueError(f"{run} is conditional on vectors: sample it in Python by model.sample(num, labels=vectors).")
-    classes = classes_of(model, labels, num, _names(run))
+    classes = classes_of(model, labels, num, run)
     batches = model.sample_batches(num, labels=classes, seed=seed, **options)
     drawn = np.concatenate([batch.numpy() for batch in counted(batches, num, "samples")])
     if out.suffix == ".npz":
@@ -98,7 +98,7 @@ def interpolate(
     if out.suffix not in (".png", ".gif"):
         raise ValueError(f"--out must end in .png or .gif; got {out}.")
     checked_count("rows", rows, 1)
-    classes = classes_of(model, labels, rows, _names(run))
+    classes = classes_of(model, labels, rows, run)
     if loop and data is not None:
         raise ValueError("--loop goes through draws of the prior; it takes no --data.")
     if loop:
@@ -205,19 +205,18 @@ def _ends(model, test, rows, classes, seed):
     else:
         if test.labels is None:
             raise ValueError("the model is of classes, and a walk between two pictures of one; the data have none.")
-        classes = [i % model.num_classes for i in range(rows)] if classes is None else classes
         queues = [list(order[test.labels[order] == label]) for label in range(model.num_classes)]
+        if classes is None:  # in turn, of each as many as it has pairs
+            turns = range(1, rows + 1)
+            classes = [c for turn in turns for c, queue in enumerate(queues) if len(queue) >= 2 * turn][:rows]
         pairs = [(queues[c].pop(), queues[c].pop(), c) for c in classes if len(queues[c]) > 1]
         start, end, classes = (np.array(column) for column in zip(*pairs)) if pairs else ([], [], [])
     if not len(start):
         one = "" if model.num_classes is None else " of one class"
         raise ValueError(f"a walk needs two test pictures{one}; there are {len(test)} in all.")
+    if len(start) < rows:
+        warnings.warn(f"{len(start)} walks in place of {rows}: there are no more pairs of test pictures.", stacklevel=2)
     return test.examples[start], test.examples[end], classes
-
-
-def _names(run):
-    """The names of the classes that a run was trained on, where they are known."""
-    return (source.noted(run) or {}).get("classes")
 
 
 def _with_latents(model):

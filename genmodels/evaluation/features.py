@@ -315,6 +315,8 @@ class NetworkFeatures(Features):
 
 def as_features(features) -> Features:
     """What a user gives as features: `Features`, or what `NetworkFeatures` takes."""
+    if isinstance(features, str) and not features.endswith((".keras", ".h5")):
+        raise ValueError(f'`features` must be "pixels", "classifier", or a network or its file; got {features!r}.')
     return features if isinstance(features, Features) else NetworkFeatures(features)
 
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from genmodels.layers.causal import CausalLayer, Sees
+from genmodels.settings import checked_count
 
 __all__ = ["CausalAttention", "PositionEmbedding", "RasterShift"]
 
@@ -17,25 +18,21 @@ QUERIES = 128  # at a time: what comes after the last of them is not computed, a
 class LookingBack(CausalLayer):
     """What reads all of an image that is known, in raster order."""
 
-    whole = ()  # the numbers of the inputs that are kept whole
-
     @property
     def states(self):
         """None of its own; the sampler keeps such layers at full resolution."""
         return {}
 
-    def build(self, shape):
-        """Notes the grid of `[B, H, W, C]`."""
-        self.grid = tuple(shape[1:3])
+    def build(self, shape, *others):
+        """Checks that inputs `[B, H, W, ·]` have one grid, and that it is known."""
+        grids = {tuple(s[1:3]) for s in (shape, *others)}
+        if len(grids) > 1 or None in shape[1:3]:
+            raise ValueError(f"layer {self.name!r} takes images of one known size; got {[shape, *others]}.")
 
-    def reach(self, index):
-        """All rows above of what is kept whole; and a column, without which one row alone would not be kept."""
-        return (self.grid[0] - 1, 1, 0) if index in self.whole else (0, 0, 0)
-
-    def places(self, here):
+    def places(self, here, width):
         """The numbers in raster order of the pixels that are computed in `at`: of a row, or one."""
-        first = here.row * self.grid[1]
-        return first + tf.range(self.grid[1]) if here.column is None else first[None] + here.column
+        first = here.row * width
+        return first + tf.range(width) if here.column is None else first[None] + here.column
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -60,17 +57,17 @@ class CausalAttention(LookingBack):
         TensorShape([2, 5, 4, 6])
     """
 
-    whole = (1, 2)
+    kept_whole = (1, 2)
 
     def __init__(self, heads=1, mask="B", **options):
         super().__init__(**options)
         if mask not in ("A", "B"):
             raise ValueError(f'`mask` must be "A" or "B"; got {mask!r}.')
-        self.heads, self.mask = heads, mask
+        self.heads, self.mask = checked_count("heads", heads, 1), mask
 
     def build(self, queries_shape, keys_shape, values_shape):
         """Checks the channels."""
-        super().build(queries_shape)
+        super().build(queries_shape, keys_shape, values_shape)
         channels = [shape[-1] for shape in (queries_shape, keys_shape, values_shape)]
         if any(c % self.heads for c in channels) or channels[0] != channels[1]:
             raise ValueError(
@@ -89,7 +86,7 @@ class CausalAttention(LookingBack):
 
     def call(self, queries, keys, values):
         """On whole images."""
-        height, width = self.grid
+        height, width = queries.shape[1:3]
         q, k, v = (tf.reshape(x, [-1, height * width, x.shape[-1]]) for x in (queries, keys, values))
         outputs = []
         for start in range(0, height * width, QUERIES):
@@ -99,9 +96,9 @@ class CausalAttention(LookingBack):
 
     def at(self, here):
         """At one row or pixel of the cached sampler."""
-        queries = here.read(0)
-        q, k, v = (tf.reshape(x, [x.shape[0], -1, x.shape[-1]]) for x in (queries, here.memory(1), here.memory(2)))
-        y = self.attend(q, k, v, self.places(here))
+        queries, keys, values = here.read(0), here.memory(1), here.memory(2)
+        q, k, v = (tf.reshape(x, [x.shape[0], -1, x.shape[-1]]) for x in (queries, keys, values))
+        y = self.attend(q, k, v, self.places(here, keys.shape[2]))
         return tf.reshape(y, [*queries.shape[:3], -1])
 
     def attend(self, q, k, v, places):
@@ -124,9 +121,9 @@ class CausalAttention(LookingBack):
         seen = tf.range(k.shape[2]) <= last[:, None]  # [n, m]
         logits = tf.cast(tf.matmul(q * q.shape[-1] ** -0.5, k, transpose_b=True), tf.float32)
         weights = tf.nn.softmax(tf.where(seen, logits, -1e30))
-        if self.mask == "A":
-            weights *= tf.cast(seen, tf.float32)  # the first pixel sees none
         y = tf.transpose(tf.matmul(tf.cast(weights, v.dtype), v), [0, 2, 1, 3])
+        if self.mask == "A":
+            y *= tf.cast(last >= 0, y.dtype)[:, None, None]  # the first pixel sees none
         return tf.reshape(y, [-1, y.shape[1], self.heads * y.shape[3]])
 
     def compute_output_shape(self, queries_shape, keys_shape, values_shape):
@@ -147,7 +144,7 @@ class RasterShift(LookingBack):
         [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     """
 
-    whole = (0,)
+    kept_whole = (0,)
 
     def sees(self, x):
         """The pixels before, or what the input sees where that is less."""
@@ -161,7 +158,7 @@ class RasterShift(LookingBack):
     def at(self, here):
         """At one row or pixel of the cached sampler."""
         x = here.memory(0)
-        return tf.gather(self.moved(x), self.places(here), axis=1)[:, None]
+        return tf.gather(self.moved(x), self.places(here, x.shape[2]), axis=1)[:, None]
 
     def moved(self, x):
         """`[B, H, W, C]` to `[B, 1 + H W, C]`: what each pixel gets, and then what the pixel after the last would."""
@@ -179,8 +176,10 @@ class PositionEmbedding(CausalLayer):
     """
 
     def build(self, shape):
-        """Makes the vectors, normal with deviation 0.02 (Chen et al. 2020)."""
-        normal = keras.initializers.RandomNormal(stddev=0.02)
+        """Makes the vectors for inputs of known size, normal with a deviation of 0.01, as Image GPT's authors do."""
+        if None in shape[1:]:
+            raise ValueError(f"layer {self.name!r} takes images of one known size; got {shape}.")
+        normal = keras.initializers.RandomNormal(stddev=0.01)
         self.table = self.add_weight(name="table", shape=shape[1:], initializer=normal)
 
     def call(self, x):

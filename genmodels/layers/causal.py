@@ -59,6 +59,8 @@ class CausalLayer(keras.Layer):
         [0.5, 1.0, 1.0]
     """
 
+    kept_whole = ()  # numbers of the inputs that the sampler keeps whole, for `here.memory`
+
     def __init__(self, *, above=0, left=0, right=0, stride=1, **options):
         super().__init__(**options)
         self.above, self.left, self.right, self.stride = above, left, right, stride
@@ -66,10 +68,6 @@ class CausalLayer(keras.Layer):
     def window(self, *inputs):
         """The computation: `[B, above + h, left + w + right, C]` each to `[B, h, w, C']`; w is 1 in the sampler."""
         raise TypeError(f"{type(self).__name__} must define `window(x)`.")
-
-    def reach(self, index):
-        """Rows above, columns to the left and to the right of an input that the layer reads, by the input's number."""
-        return self.above, self.left, self.right
 
     def sees(self, *inputs: Sees) -> Sees:
         """What the output sees, given what the inputs see."""

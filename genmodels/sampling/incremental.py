@@ -104,6 +104,8 @@ class CausalGraph:
         seen = [self.tensors[i].sees for i in inputs]
         strides = {self.tensors[i].stride for i in inputs if self.tensors[i].sees > Sees.LABELS} or {1}
         if isinstance(layer, CausalLayer):
+            if any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(node.arguments.kwargs)):
+                raise ValueError(f"layer {layer.name!r} is given an input by name: give it by its place.")
             sees = layer.sees(*seen)
             stride = 1 if sees == Sees.LABELS else max(strides) * layer.stride  # labels have no grid of the image's
             if stride < 1:
@@ -154,10 +156,11 @@ class CausalGraph:
             for index, number in enumerate(step.inputs):
                 tensor = self.tensors[number]
                 if isinstance(layer, CausalLayer):
-                    above, left, right = layer.reach(index)
-                    tensor.above = max(tensor.above, above)
-                    tensor.left = max(tensor.left, left)
-                    tensor.right = max(tensor.right, right)
+                    tensor.above = max(tensor.above, layer.above)
+                    tensor.left = max(tensor.left, layer.left)
+                    tensor.right = max(tensor.right, layer.right)
+                    if index in layer.kept_whole:
+                        tensor.above, tensor.buffered = max(tensor.above, tensor.shape[0] - 1), True
                 # A coarse tensor must outlast the pixels at which it is not computed, and the group that computes it.
                 tensor.buffered |= tensor.stride > 1 and made_in[number] != made_in[step.output]
                 tensor.buffered |= bool(tensor.above or tensor.left or tensor.right)
@@ -390,7 +393,7 @@ class _Here:
         return self._position.window(self._step.inputs[index], above, left, right)
 
     def memory(self, index):
-        """All that is known of an input whose `reach` is the whole image, `[B, H, W, C]`; zeros elsewhere."""
+        """All that is known of an input that is `kept_whole`, `[B, H, W, C]`; zeros elsewhere."""
         return self._position.whole(self._step.inputs[index])
 
     def state(self, name, above=0, left=0, right=0):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from genmodels.training import run_directory
 
 CHOICES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-HELP = "float32, mixed_bfloat16, mixed_float16; auto: the faster of the first two here."
+HELP = "float32, mixed_bfloat16, mixed_float16; auto times the first two, and may choose otherwise another day."
 CHANNELS, SIDE, BATCH = 32, 28, 32
 GAIN = 1.1  # the least for which float32 is given up
 REPEATS = 5

@@ -236,10 +236,12 @@ def _refuse_difference(path, now, before):
         old, new = before.get(name, absent), now.get(name, absent)
         if old is absent and new is None:
             continue  # an argument that has come since, left out
+        if name == "data.name" and now["data.fingerprint"] == before.get("data.fingerprint"):
+            continue  # the same examples, in another place
         if name == "data.fingerprint" and old != new:
             raise ValueError(
-                f"{path} holds a run on other data, varied otherwise by augmentation (--flip), or with another part "
-                "set apart (--validate): their fingerprint differs. Give another run_dir (--run)."
+                f"{path} holds a run on other data, varied otherwise by augmentation (--flip, --shift), or with "
+                "another part set apart (--validate): their fingerprint differs. Give another run_dir (--run)."
             )
         if old != new:
             raise ValueError(
@@ -253,7 +255,8 @@ def _flat(settings, prefix=""):
     items = settings.items() if isinstance(settings, dict) else enumerate(settings)
     for key, value in items:
         name = f"{prefix}{key}"
-        if isinstance(value, (dict, list)) and value:
+        whole = isinstance(value, list) and not any(isinstance(part, (dict, list)) for part in value)  # a shape
+        if isinstance(value, (dict, list)) and value and not whole:
             flat.update(_flat(value, f"{name}."))
         else:
             flat[name] = value

@@ -49,6 +49,9 @@ def load_of(run):
         source = {"data": known["name"]}
     if source is None:
         raise ValueError(f"{run} does not say what it was trained on: give `data` (--data).")
+    named = source["data"].lower().replace("-", "_") in datasets.data_names()
+    if not named and not Path(source["data"]).exists():
+        raise ValueError(f"{run} was trained on {source['data']}, which is not there now: give `data` (--data).")
     for validation in (False, True):  # recipes that watch a validation split train on the rest
         splits = load(source, validation)
         if known.get("fingerprint") in _fingerprints(splits[0]):

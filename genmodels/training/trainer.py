@@ -185,12 +185,12 @@ class Trainer:
             self.progress.update(step, logs)
             if self._ends_epoch(step):
                 self._end_epoch(epoch, logs)
+            if self.run is not None:
+                self._picture_when_due()
             if self.interruption.asked:
                 raise KeyboardInterrupt
-            if self.run is not None:
-                if time.monotonic() - self.saved >= self.save_every:
-                    self._checkpoint()
-                self._picture_when_due()
+            if self.run is not None and time.monotonic() - self.saved >= self.save_every:
+                self._checkpoint()
 
     def _ends_epoch(self, step):
         """Whether an epoch, whole or not, ends with this step, and so has a row."""
@@ -201,7 +201,7 @@ class Trainer:
         self.list.on_epoch_begin(epoch)
 
     def _end_epoch(self, epoch, logs):
-        """Validation, callbacks, log and pictures, all with the averaged weights."""
+        """Validation, callbacks and log, with the averaged weights."""
         with self.model.averaged():
             if self.validation is not None:
                 results = evaluate(self.model, self.validation, seed=self.seed_number)
@@ -323,7 +323,8 @@ class Trainer:
     def _picture_when_due(self):
         """Samples of the averaged weights, every `save_every` seconds where drawing them takes little of these."""
         began = time.monotonic()
-        if began < self.picture_due or self.step == self.total:  # the last step's picture is `_end`'s
+        last = self.step == self.total or self.model.stop_training  # whose picture is `_end`'s
+        if began < self.picture_due or last or self.interruption.asked:
             return
         with self.model.averaged():
             self._picture()

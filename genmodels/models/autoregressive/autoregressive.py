@@ -263,6 +263,8 @@ def image_shape(event_shape):
 
 def pixel_likelihood(likelihood, levels):
     """The likelihood that a name stands for; "auto" is Bernoulli at 2 levels and else a softmax."""
+    if levels is None:
+        raise ValueError("autoregressive models are of integer pixels; these data are real numbers (`levels=None`).")
     levels = checked_count("levels", levels, 2)
     if likelihood == "auto":
         likelihood = "bernoulli" if levels == 2 else "categorical"

@@ -20,10 +20,11 @@ class ImageGPT(AutoregressiveModel):
 
     A pixel's features begin as those of the pixel before it and a learned vector of its place. Blocks add what
     attention finds in all pixels before, and a layer of 4 · width units; each normalizes its input first. A pixel's
-    value comes in by a linear map, where the paper has a learned vector for each of 512 colours.
+    value comes in by a linear map, and 0 before the first, where the authors have learned vectors of 512 colours and of
+    the start; and the last layers are those of the other models here, where theirs is one linear map.
 
     Training computes and keeps attention between all pairs of pixels: for 28×28 and 2 heads some 3 MB an example and
-    block. `sample` keeps keys and values, and computes one query a pixel.
+    block in float32, half as much again in bfloat16. `sample` keeps keys and values, and computes one query a pixel.
 
     Channels of a colour picture are modelled in order; see `genmodels.layers.ChannelHead`.
 

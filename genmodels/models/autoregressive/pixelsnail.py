@@ -23,7 +23,8 @@ class PixelSNAIL(AutoregressiveModel):
     themselves. A place is a learned vector, where the authors have two coordinates; and 1×1 convolutions make queries,
     keys and values, where the authors have a gated residual layer before these.
 
-    Training computes and keeps attention between all pairs of pixels: for 28×28 some 1.5 MB an example and block.
+    Training computes and keeps attention between all pairs of pixels: for 28×28 some 1.5 MB an example and
+    block in float32, half as much again in bfloat16.
 
     Channels of a colour picture are modelled in order; see `genmodels.layers.ChannelHead`.
 
