@@ -292,6 +292,11 @@ def test_the_floor_is_the_first_row_and_the_protocol_stands_below():
     below = text.split("\n\n")[1]
     assert "pca, abc" in below and "10 000 samples against 10 000 examples of digits (test)" in below
     assert column(markdown([{"model": "A", **QUALITY}], floor=False), "model") == ["A"]
+    lines = gm.evaluation.listing({"model": "A", **QUALITY}).splitlines()
+    shown = {name.strip(): value for name, _, value in (line.partition("  ") for line in lines)}
+    assert shown["Fréchet"].strip() == "0.500 (training data: 0.125)" and lines[-1].endswith("resized: none.")
+    assert shown["KID × 1000"].strip() == "500.00 ± 500.00 (training data: 125.00 ± 125.00)"
+    assert "Fréchet" not in gm.evaluation.listing({"model": "B", "copies": 0.01, "distance_ratio": 1.5})
     text = markdown([{"model": "A", **QUALITY}], without=("data", "copies"))
     assert "| data |" not in text and "of digits (test)" in text
 

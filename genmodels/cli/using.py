@@ -139,11 +139,11 @@ def evaluate(
 ):
     """Measures the likelihood with its kind, time and memory, and whether samples are copies of training data.
 
-    `copies` is the share of samples nearer to a training example than 99% of test examples are, `distance_ratio` the
-    median distance to the nearest one, of samples over test examples: about 0.01 and 1 for a good model, more and less
-    for one that copies. With --features also how samples differ from test examples (Fréchet distance, KID, precision
-    and recall, density and coverage), beside how training examples do. What an earlier report of the same weights and
-    data has besides is kept in the file.
+    Copies are samples nearer to a training example than 99% of test examples are, the distance ratio is the median
+    distance to the nearest one, of samples over test examples: about 1% and 1 for a good model, more and less for one
+    that copies. With --features also how samples differ from test examples (Fréchet distance, KID, precision and
+    recall, density and coverage), beside how training examples do. All figures are in the file, with what an earlier
+    report of the same weights and data has besides.
     """
     out = _beside(run, "evaluation.json") if out is None else out
     if out.suffix != ".json":
@@ -153,9 +153,7 @@ def evaluate(
         examples=examples, num=num, features=_features(features), num_quality=num_quality, seed=seed,
         options=training.settings_of(set_), sampling=training.settings_of(sampling), progress=True,
     )  # fmt: skip
-    width = max(map(len, figures))
-    for name, value in figures.items():
-        print(f"{name:<{width}}  {f'{value:.5g}' if isinstance(value, float) else value}")
+    print(evaluation.listing(figures))
     figures = _with_earlier(out, figures)
     _write_figures(out, figures, [figures])
 

@@ -11,7 +11,7 @@ from genmodels.evaluation.memorisation import memorisation
 from genmodels.evaluation.neighbourhoods import density_coverage, precision_recall
 from genmodels.evaluation.probe import encoder_for, linear_probe
 from genmodels.evaluation.quality import classifier_score, sample_quality
-from genmodels.evaluation.tables import markdown, recorded
+from genmodels.evaluation.tables import listing, markdown, recorded
 
 __all__ = [
     "FITTED",
@@ -30,6 +30,7 @@ __all__ = [
     "frechet_distance",
     "kernel_distance",
     "linear_probe",
+    "listing",
     "log_likelihood",
     "markdown",
     "memorisation",

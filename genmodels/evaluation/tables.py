@@ -128,6 +128,32 @@ def markdown(reports, *, floor=True, without=()) -> str:
     return "\n".join([*table, *_below(protocols), *_samplers(reports)])
 
 
+def listing(report) -> str:
+    """One report, a line a figure; beside a figure of samples, that of training data or what stands for them.
+
+    Args:
+        report: a dictionary of `evaluate`.
+
+    Returns:
+        Lines of text.
+
+    Example:
+        >>> print(listing({"model": "NICE", "parameters": 8000, "nats": -2.5, "likelihood": "exact"}))
+        model               NICE
+        nats                −2.50
+        kind of likelihood  exact
+        parameters          8 000
+    """
+    protocols = list(filter(None, [_protocol(report)]))
+    cells = {**_row(report, protocols), "distance ratio": _number(report.get("distance_ratio"), "{:.3f}")}
+    floor = _floor(report) if protocols else {}
+    beside = {name: f" ({floor['model'].strip('*')}: {floor[name]})" for name in _quality(report) if floor.get(name)}
+    names = [name for name in (*COLUMNS, "distance ratio") if cells.get(name)]
+    width = max(map(len, names))
+    lines = [f"{name:<{width}}  {cells[name]}{beside.get(name, '')}" for name in names]
+    return "\n".join(line.rstrip() for line in [*lines, *_below(protocols), *_samplers([report])])
+
+
 def _row(report, protocols):
     """Cells by column; of what is not known, nothing."""
     mark = _raised(protocols.index(_protocol(report))) if len(protocols) > 1 and _protocol(report) else ""
