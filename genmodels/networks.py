@@ -1,8 +1,9 @@
-"""Builders of plain functional Keras networks.
+"""Builders of functional Keras networks.
 
-Every builder returns a `keras.Model` that knows nothing of genmodels: it can be saved, summarised and loaded
-alone. Models call them when the user gives no network of their own. A network built with `num_classes` takes a
-second input, a one-hot label `[B, num_classes]`, joined to its features.
+Every builder returns a `keras.Model` that knows nothing of generative models. All layers are Keras' own but the one
+that makes a decoder's image, in whose place `export.plain` puts Keras'. Models call them when the user gives no network
+of their own. A network built with `num_classes` takes a second input, a one-hot label `[B, num_classes]`, joined to its
+features.
 
 The last layer is always float32, so that losses are computed in float32 under mixed precision.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 import keras
 
 from genmodels import files
+from genmodels.layers import FastConv2DTranspose
 
 __all__ = ["check", "conv_decoder", "conv_encoder", "decoder", "encoder", "given", "mlp", "on_backbone"]
 
@@ -203,7 +205,8 @@ def doubled(x, output_shape, filters, blocks, dropout, dtype):
         # Two odd sides need no crop, whose gradient is slow.
         fitting = {"output_padding": 1} if all(n % 2 for n in size) else {}
         options = {"strides": 2, "padding": "same", "dtype": "float32" if last else dtype}
-        x = layers.Conv2DTranspose(width_out, 4, **options, **fitting)(x)
+        kind = FastConv2DTranspose if last else layers.Conv2DTranspose
+        x = kind(width_out, 4, **options, **fitting)(x)
         spare = [have - want for have, want in zip(x.shape[1:3], size)]
         if any(spare):
             x = layers.Cropping2D(((0, spare[0]), (0, spare[1])), dtype="float32" if last else dtype)(x)

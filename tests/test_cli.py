@@ -279,7 +279,9 @@ def test_a_validated_run_without_an_average(tmp_path):
 
 def test_points(tmp_path):
     run = tmp_path / "moons"
-    done("train", "realnvp", "two_moons", "--run", run, *STEPS, "--set", "layers=2", "--set", "width=8")
+    flow = ("realnvp", "two_moons", "--set", "layers=2", "--set", "width=8", "--jit-compile")
+    done("train", *flow, "--run", run, *STEPS)
+    assert json.loads((run / "run.json").read_text())["settings"]["training"]["jit_compile"] is True
     done("sample", run, "--num", 10, "--out", tmp_path / "points.png")
     assert "pictures" in refused("interpolate", run)
 

@@ -103,6 +103,39 @@ def test_the_three_functions_are_derivatives_of_one_trilinear_form():
         close(result[2], tf.nn.conv2d(x, w, 2, "SAME"))
 
 
+@pytest.mark.parametrize("kernel, strides, size, padding", [
+    ((4, 4), (2, 2), (4, 5), None), ((4, 4), (2, 2), (4, 4), (1, 1)), ((4, 4), (2, 2), (1, 1), None),
+    ((2, 4), (1, 2), (3, 2), None), ((6, 4), (3, 2), (3, 5), None), ((6, 6), (3, 3), (2, 2), (1, 2)),
+], ids=str)  # fmt: skip
+def test_few_channels_are_computed_in_phases(kernel, strides, size, padding, monkeypatch):
+    """As Keras, with all derivatives, for outputs of any size that the strides give."""
+    counts = []
+    original = convolution._in_phases
+    monkeypatch.setattr(convolution, "_in_phases", lambda *args: counts.append(1) or original(*args))
+    options = {"filters": 3, "kernel_size": kernel, "strides": strides, "output_padding": padding}
+    layer, reference = twins(*PAIRS[1], activation="softplus", **options)
+    x = values(2, *size, 6)
+    for a, b in zip(penalty(layer, x), penalty(reference, x), strict=True):
+        close(a, b)
+    assert counts
+    counts.clear()
+    wide, reference = twins(*PAIRS[1], **{**options, "filters": 9})
+    close(wide(x), reference(x), rtol=0)
+    assert not counts
+
+
+def test_phases_under_xla_in_bfloat16_and_for_any_batch():
+    layer, reference = twins(*PAIRS[1], filters=2, dtype="mixed_bfloat16")
+    _, exact = twins(*PAIRS[1], filters=2)
+    assert convolution.phases_pay(layer, (None, 28, 28, 2), (None, 14, 14, 6))
+    x = values(3, 14, 14, 6)
+    close(layer(x), reference(x), rtol=0.02)
+    layer, _ = twins(*PAIRS[1], filters=2)
+    for compiled in (False, True):
+        call = tf.function(layer, jit_compile=compiled, input_signature=[tf.TensorSpec([None, 14, 14, 6])])
+        close(call(x), exact(x))
+
+
 # ------------------------------------------------------------------------------------------- layers
 
 

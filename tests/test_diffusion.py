@@ -323,6 +323,17 @@ def test_the_network_is_asked_at_times_that_it_knows():
         np.testing.assert_allclose([float(t[0]) for t in seen], np.linspace(1.0, first, 5), atol=1e-4)
 
 
+def test_the_default_network_takes_the_models_settings(tmp_path):
+    model = gm.DDPM((8, 8, 1), levels=17, width=8, multipliers=(1, 1, 2), recompute=True)
+    expected = diffusion.unet((8, 8, 1), width=8, multipliers=(1, 1, 2), recompute=True)
+    assert [v.shape for v in model.denoiser.weights] == [v.shape for v in expected.weights]
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.sample(2, steps=2), model.sample(2, steps=2))
+    dropping = gm.DDPM((8, 8, 1), levels=17, width=8, dropout=0.3).denoiser
+    assert {layer.rate for layer in dropping.layers if isinstance(layer, keras.layers.Dropout)} == {0.3}
+
+
 def test_what_it_is_made_of_is_saved(tmp_path):
     schedule = diffusion.ZeroTerminalSNR(diffusion.Linear(0.2, 10.0))
     prediction, weighting = diffusion.Prediction("edm", 0.7), diffusion.Weighting("min_snr", 3.0)
@@ -606,7 +617,9 @@ def test_a_partial_of_the_ancestral_solver_takes_the_learned_variances_too():
         ({"solver": solvers.ddim}, "solver"),
         ({"steps": 0}, "steps"),
         ({"width": 0}, "width"),
-        ({"denoiser": keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])}, "denoiser"),
+        ({"denoiser": keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "width": None}, "denoiser"),
+        ({"denoiser": diffusion.mlp_denoiser((2,), width=8)}, "width: of the default network"),
+        ({"multipliers": (1, 2), "dropout": 0.1}, "multipliers, dropout: of the U-Net"),
     ],
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )

@@ -171,6 +171,8 @@ def test_networks_are_saved(tmp_path):
         (lambda: diffusion.unet((8, 8, 1), width=8, attention=(3,)), "attention"),
         (lambda: diffusion.unet((8, 8, 1), width=6, heads=5), "heads"),
         (lambda: diffusion.unet((8, 8, 1), blocks=0), "blocks"),
+        (lambda: diffusion.unet((8, 8, 1), multipliers=2), "multipliers"),
+        (lambda: diffusion.unet((8, 8, 1), multipliers=(1, 0)), "multipliers"),
         (lambda: diffusion.mlp_denoiser((8, 8, 1)), "points"),
     ],
 )

@@ -43,6 +43,7 @@ def train(
     decay: str = typer.Option(None, help='"cosine": rates fall to 0 at the end, and the run cannot be made longer.'),
     clipnorm: float = typer.Option(None, help="Longest gradient of an update; longer ones are shortened to it."),
     accumulate: int = typer.Option(1, help="Compute a batch in this many parts, to fit memory."),
+    jit_compile: bool = typer.Option(False, help="Compile the training step with XLA: a longer start, perhaps faster."),
     distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
     validate: bool = typer.Option(
         False, help="Evaluate after every epoch, on the set's own validation split or a tenth of the training data."
@@ -80,7 +81,7 @@ def train(
         batches = sum(objective.updates for objective in built.objectives())  # a step
         total = steps or (STEPS if epochs is None else epochs * -(-len(examples) // (batch_size * batches)))
         optimizers = _optimizers(built, learning_rate, total if decay else None)
-        built.compile(optimizers, ema=ema or None, clipnorm=clipnorm, accumulate=accumulate)
+        built.compile(optimizers, ema=ema or None, clipnorm=clipnorm, accumulate=accumulate, jit_compile=jit_compile)
     built.fit(
         examples, batch_size=batch_size, steps=total, validation_data=others[0] if validate else None,
         callbacks=[_Start(built, examples, run, {**told, "data": _anywhere(data), "classes": classes})],

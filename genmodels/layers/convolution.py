@@ -1,4 +1,4 @@
-"""Convolutions whose gradient with respect to a kernel is one matrix product, where that is faster."""
+"""Convolutions by other operations than their own, where those are faster on a CPU."""
 
 import math
 
@@ -11,6 +11,8 @@ __all__ = ["FastConv2D", "FastConv2DTranspose"]
 # AMX, batches of 64 and 128, kernels 3 to 5, strides 1 and 2: with 64, 128 and 256 channels it is 1.5 to 2, 2 to 4 and
 # 5 to 10 times as fast as oneDNN's gradient at 4×4 pixels; 0.6 to 1, 0.8 to 1.7 and 1.3 to 2 times at 8×8.
 MOST_PIXELS = 0.5
+# Channels of a transposed convolution's output up to which its phases are computed apart: docs/performance.md.
+MOST_CHANNELS = 8
 
 
 @keras.saving.register_keras_serializable(package="genmodels")
@@ -43,9 +45,11 @@ class FastConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="genmodels")
 class FastConv2DTranspose(keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose`, trained faster in bfloat16 on a CPU where its input is small.
+    """`keras.layers.Conv2DTranspose`, faster on a CPU where its input is small, or its output has few channels.
 
-    As `FastConv2D`, with input and output exchanged.
+    On small inputs it is trained as `FastConv2D`, with input and output exchanged. An output of at most 8 channels, by
+    a kernel of two strides (4×4 of stride 2), comes from one convolution of the input, in any type: oneDNN's transposed
+    one takes twice as long where it has few channels to make. Its gradients are the parent's.
 
     Args:
         *args: as of `keras.layers.Conv2DTranspose`.
@@ -59,9 +63,13 @@ class FastConv2DTranspose(keras.layers.Conv2DTranspose):
     def call(self, inputs):
         """The transposed convolution of `[B, H, W, I]` with the kernel `[k, l, O, I]`, plus bias, activated."""
         shape = self.compute_output_shape(inputs.shape)
-        if not product_pays(self, inputs.dtype, shape, inputs.shape):
+        if product_pays(self, inputs.dtype, shape, inputs.shape):
+            compute = input_gradient
+        elif phases_pay(self, shape, inputs.shape):
+            compute = in_phases
+        else:
             return super().call(inputs)
-        outputs = input_gradient(self.kernel, inputs, self.strides, shape[1:3])
+        outputs = compute(self.kernel, inputs, self.strides, shape[1:3])
         if self.use_bias:
             outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
         return outputs if self.activation is None else self.activation(outputs)
@@ -86,11 +94,22 @@ def product_pays(layer, dtype, large, small):
         large: shape of the image before the convolution, which is after a transposed one.
         small: shape of the image after the convolution.
     """
+    fits = tf.as_dtype(dtype) == tf.bfloat16 and _is_plain(layer, large, small)
+    return fits and small[1] * small[2] <= MOST_PIXELS * large[3]
+
+
+def phases_pay(layer, large, small):
+    """Whether `in_phases` below computes a transposed convolution, and is worth it; shapes as of `product_pays`."""
+    fits = tuple(layer.kernel_size) == tuple(2 * s for s in layer.strides) and _is_plain(layer, large, small)
+    return fits and layer.filters <= MOST_CHANNELS
+
+
+def _is_plain(layer, large, small):
+    """Whether a layer is one that the functions below compute, of known sizes, on a CPU."""
     plain = (layer.padding, layer.data_format, layer.dilation_rate) == ("same", "channels_last", (1, 1))
-    if not plain or tf.as_dtype(dtype) != tf.bfloat16 or len(large) != 4 or None in (*large[1:3], *small[1:3]):
+    if not plain or len(large) != 4 or None in (*large[1:3], *small[1:3]) or tf.config.list_logical_devices("GPU"):
         return False
-    fits = all(-(-n // s) == m for n, s, m in zip(large[1:3], layer.strides, small[1:3]))
-    return fits and small[1] * small[2] <= MOST_PIXELS * large[3] and not tf.config.list_logical_devices("GPU")
+    return all(-(-n // s) == m for n, s, m in zip(large[1:3], layer.strides, small[1:3]))
 
 
 # A convolution y = x ∗ w is bilinear, so ⟨dy, x ∗ w⟩ is linear in each of x, w and dy. Its derivatives with respect to
@@ -121,6 +140,37 @@ def input_gradient(w, y, strides, size):
         return tf.nn.conv2d_transpose(y, w, [tf.shape(y)[0], *size, w.shape[2]], strides), gradient
 
     return value(tf.convert_to_tensor(w), tf.convert_to_tensor(y))
+
+
+def in_phases(w, y, strides, size):
+    """`input_gradient` for kernels of two strides, by one convolution of y: every s-th row and column is a channel.
+
+    Its derivatives are those of TensorFlow's own transposed convolution.
+    """
+
+    @tf.custom_gradient
+    def value(w, y):
+        def gradient(dx):
+            step = [1, *strides, 1]
+            return tf.raw_ops.Conv2DBackpropFilter(
+                input=dx, filter_sizes=w.shape, out_backprop=y, strides=step, padding="SAME"
+            ), tf.nn.conv2d(dx, w, strides, "SAME")
+
+        return _in_phases(w, y, strides, size), gradient
+
+    return value(tf.convert_to_tensor(w), tf.convert_to_tensor(y))
+
+
+def _in_phases(w, y, strides, size):
+    # With o + before = s m + t, where `before` rows are cut off, output o is y[m] w[t] + y[m - 1] w[s + t].
+    (s, t), (height, width), (channels, inputs) = strides, y.shape[1:3], w.shape[2:]
+    kernel = tf.reverse(tf.reshape(w, [2, s, 2, t, channels, inputs]), [0, 2])  # y[m - 1] comes first
+    kernel = tf.reshape(tf.transpose(kernel, [0, 2, 5, 1, 3, 4]), [2, 2, inputs, s * t * channels])
+    phases = tf.nn.conv2d(y, kernel, 1, [[0, 0], [1, 1], [1, 1], [0, 0]])  # [B, height + 1, width + 1, s t C]
+    phases = tf.reshape(phases, [-1, height + 1, width + 1, s, t, channels])
+    x = tf.reshape(tf.transpose(phases, [0, 1, 3, 2, 4, 5]), [-1, s * (height + 1), t * (width + 1), channels])
+    top, left = (_padding(n, m, k, 2 * k, m + 1)[0] for n, m, k in zip(size, (height, width), strides))
+    return x[:, top : top + size[0], left : left + size[1]]
 
 
 def filter_gradient(x, y, strides, kernel_size):

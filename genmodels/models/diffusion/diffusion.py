@@ -1,5 +1,6 @@
 """Diffusion: noise is added, a network learns to remove it, a solver walks back."""
 
+import inspect
 import math
 import numbers
 from typing import ClassVar
@@ -46,7 +47,10 @@ class Diffusion(LatentModel):
         denoiser: a Keras model, or the path of its file, of x `[B, *event_shape]`, t `[B]` from 0 to 1 (and one-hot
             labels `[B, num_classes]`, zeros for none) to the prediction, shaped as x. None for `unet`, or
             `mlp_denoiser` for points.
-        width: channels of the default network; None for its own.
+        width: channels of the default network; None for its own, as of the next three.
+        multipliers: channels of each size of the U-Net, in units of the width.
+        dropout: rate inside the U-Net's residual blocks.
+        recompute: whether the U-Net's blocks are computed again for the gradient, which takes less memory.
         solver: of `sample` where none is given: "dpmpp_2m" and others of `genmodels.sampling.solvers`.
         steps: of `sample` where none is given.
         dtype: Keras dtype policy.
@@ -67,8 +71,8 @@ class Diffusion(LatentModel):
 
     def __init__(
         self, event_shape, *, levels=256, num_classes=None, schedule="cosine", prediction="v", weighting="simple",
-        timesteps=None, learned_variance=False, label_dropout=0.1, denoiser=None, width=None, solver="dpmpp_2m",
-        steps=20, dtype=None, name=None,
+        timesteps=None, learned_variance=False, label_dropout=0.1, denoiser=None, width=None, multipliers=None,
+        dropout=None, recompute=None, solver="dpmpp_2m", steps=20, dtype=None, name=None,
     ):  # fmt: skip
         super().__init__(event_shape, levels=levels, num_classes=num_classes, dtype=dtype, name=name)
         self.latent_shape = self.event_shape
@@ -93,16 +97,24 @@ class Diffusion(LatentModel):
             raise ValueError(f"`solver` of a model must be a name, which a file can hold; got {solver!r}.")
         self.solver, self.steps = solvers.checked(solver), checked_count("steps", steps, 1)
         denoiser = shared.given(self, "denoiser", denoiser)
-        self.denoiser = denoiser or self._default_denoiser(width)
+        options = {"width": width, "multipliers": multipliers, "dropout": dropout, "recompute": recompute}
+        options = {name: value for name, value in options.items() if value is not None}
+        if denoiser is not None and options:
+            raise ValueError(f"{', '.join(options)}: of the default network; a `denoiser` was given.")
+        self.denoiser = denoiser or self._default_denoiser(options)
         label = [] if self.num_classes is None else [(self.num_classes,)]
         shared.check("denoiser", self.denoiser, [self.event_shape, (), *label], self._output_shape())
 
     def _output_shape(self):
         return (*self.event_shape[:-1], self.event_shape[-1] * (2 if self.learned_variance else 1))
 
-    def _default_denoiser(self, width):
+    def _default_denoiser(self, options):
         build = networks.unet if len(self.event_shape) == 3 else networks.mlp_denoiser
-        options = {} if width is None else {"width": checked_count("width", width, 4)}
+        if "width" in options:
+            checked_count("width", options["width"], 4)
+        others = [name for name in options if name not in inspect.signature(build).parameters]
+        if others:
+            raise ValueError(f"{', '.join(others)}: of the U-Net, which is for images; the data are points.")
         return build(
             self.event_shape, outputs=self._output_shape()[-1], num_classes=self.num_classes, dtype=self.dtype_policy,
             **options,

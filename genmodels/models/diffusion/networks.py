@@ -164,6 +164,9 @@ def _sizes(event_shape, multipliers):
     if multipliers is None:
         halvings = max(round(math.log2(max(event_shape[:2]) / 8)), 1)
         multipliers = (*MOST_CHANNELS, *[MOST_CHANNELS[-1]] * halvings)[: halvings + 1]
+    if not isinstance(multipliers, list | tuple) or not multipliers:
+        raise ValueError(f"`multipliers` must be counts, one a size, such as (1, 2, 2); got {multipliers!r}.")
+    multipliers = tuple(checked_count("multipliers", multiplier, 1) for multiplier in multipliers)
     sizes = [tuple(event_shape[:2])]
     for _ in multipliers[1:]:
         sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
