@@ -153,9 +153,11 @@ class DiscretizedLogistic(Likelihood):
     def _mean(self, params):
         mean, log_scale = self._logistic(params)
         scale, top = tf.exp(log_scale), self.levels - 1.0
-        # ∫ σ((μ−y)/s) dy, 0 to top, is s·softplus(μ/s) − s·softplus((μ−top)/s); the clip is its linear part.
-        tails = tf.nn.softplus(-tf.abs(mean) / scale) - tf.nn.softplus(-tf.abs(mean - top) / scale)
-        return tf.clip_by_value(mean, 0.0, top) + scale * tails
+        # ∫ σ((μ−y)/s) dy, 0 to top, is s·softplus(μ/s) − s·softplus((μ−top)/s); the clip is its linear part, and
+        # log(1 + low) − log(1 + high), here as one logarithm, the rest.
+        rate = -1.0 / scale
+        low, high = tf.exp(tf.abs(mean) * rate), tf.exp(tf.abs(mean - top) * rate)
+        return tf.clip_by_value(mean, 0.0, top) + scale * tf.math.log1p((low - high) / (1.0 + high))
 
     def _sample(self, params, uniform):
         mean, log_scale = self._logistic(params)
@@ -174,9 +176,10 @@ class DiscretizedLogistic(Likelihood):
         width = tf.exp(-log_scale)  # one level is `width` scales wide
         below = tf.math.log_sigmoid((x + 0.5 - mean) * width)  # log σ(a)
         above = tf.math.log_sigmoid((mean - x + 0.5) * width)  # log σ(−b)
-        # σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{−(a−b)}) has no cancellation, and no branch here can be infinite.
-        between = below + above + tf.math.log(-tf.math.expm1(-width))
-        return tf.where(x < 0.5, below, tf.where(x > self.levels - 1.5, above, between))
+        # σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{−(a−b)}) has no cancellation, and no term here can be infinite.
+        # The lowest level has all below it, the highest all above. Factors, not `tf.where`, whose gradient is slow.
+        ends, begins = tf.cast(x < self.levels - 1.5, tf.float32), tf.cast(x > 0.5, tf.float32)
+        return ends * below + begins * above + ends * begins * tf.math.log(-tf.math.expm1(-width))
 
     def _logistic(self, params):
         """Mean and log-scale in pixels."""
