@@ -15,6 +15,7 @@ SORTED = 1024  # at least so many indices are shuffled in one call, of several e
 BLOCK_BATCHES = 32  # at most, read and augmented in one call, whose overhead is that of a small training step
 BLOCK_BYTES = 1 << 22  # at most, of one block
 PREFETCH = 2
+ENDLESS = 2**63 - 1  # `Dataset.counter` would trace functions of its own
 
 
 def batches(data: Dataset | Stream, batch_size: int, *, seed: int, start: int = 0) -> tf.data.Dataset:
@@ -63,7 +64,7 @@ def batches(data: Dataset | Stream, batch_size: int, *, seed: int, start: int = 
         return parts if labels else parts[0]
 
     first, skipped = divmod(start, together)
-    numbers = tf.data.Dataset.counter(first, dtype=tf.int64)
+    numbers = tf.data.Dataset.range(first, ENDLESS)
     indices = _shuffled(len(data), seed, first * size).rebatch(size, drop_remainder=True)
     blocks = tf.data.Dataset.zip(numbers, indices).map(block).prefetch(PREFETCH)
     return _plain(blocks.unbatch().skip(skipped) if skipped else blocks.unbatch())
@@ -145,14 +146,14 @@ def _shuffled(num, seed, first):
     # Sorting random keys costs less than TensorFlow's index_shuffle, whose cipher walks through 2¹⁶ values for each
     # of a few examples, and whose successive epochs may share permutations.
     together = -(-SORTED // num)
+    begin, used = divmod(first, together * num)
 
     def epochs(number):
         keys = tf.random.stateless_uniform([together, num], [seed, 3 * number], None, None, tf.int64, alg="philox")
-        return tf.reshape(tf.argsort(keys, axis=1), [-1])
+        indices = tf.reshape(tf.argsort(keys, axis=1), [-1])
+        return indices[tf.where(number == begin, used, 0) :]
 
-    number, used = divmod(first, together * num)
-    head = tf.data.Dataset.range(number, number + 1).map(lambda number: epochs(number)[used:])
-    return head.concatenate(tf.data.Dataset.counter(number + 1, dtype=tf.int64).map(epochs))
+    return tf.data.Dataset.range(begin, ENDLESS).map(epochs)
 
 
 def _reader(data):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 PHILOX = 1  # tf.random.Algorithm.PHILOX, in the form the raw operations take
+SCRAMBLE = 0x02461E293EC8F720  # the key by which TensorFlow makes key and counter of a seed
 
 
 def make_seed(seed: int) -> tf.Tensor:
@@ -42,8 +43,11 @@ def fold(seed: tf.Tensor, data) -> tf.Tensor:
         >>> bool(tf.reduce_all(fold(make_seed(7), 1) == fold(make_seed(7), 2)))
         False
     """
-    low = tf.cast(tf.bitwise.bitwise_and(tf.cast(data, tf.int64), 0x7FFFFFFF), tf.int32)
-    return tf.random.experimental.stateless_fold_in(seed, low, alg="philox")
+    if isinstance(data, int):
+        low = data & 0x7FFFFFFF
+    else:
+        low = tf.cast(tf.bitwise.bitwise_and(tf.cast(data, tf.int64), 0x7FFFFFFF), tf.int32)
+    return tf.stack([_integers(seed, [], tf.int32), low])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +96,19 @@ class Streams:
     def _uniform(self, size: int) -> tf.Tensor:
         """`[num, size rounded up to whole Philox blocks of four]`."""
         blocks = max(-(-size // 4), 1)
-        key, high = tf.split(tf.random.stateless_uniform([2], self.seed, None, None, tf.uint64, alg="philox"), 2)
+        key, high = tf.split(_integers(self.seed, [2], tf.uint64), 2)
         counter = tf.concat([[tf.cast(self.start, tf.uint64) * blocks], high], 0)
-        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=[self.num, 4 * blocks], key=key, counter=counter, alg=PHILOX, dtype=tf.uint32
-        )
+        bits = _bits([self.num, 4 * blocks], key, counter, tf.uint32)
         # The 23 bits of a float32 mantissa, at the middle of their interval: never 0, never 1.
         mantissa = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
         return (tf.cast(mantissa, tf.float32) + 0.5) * 2.0**-23
+
+
+def _integers(seed, shape, dtype):
+    """What `tf.random.stateless_uniform(shape, seed, None, None, dtype, alg="philox")` draws, in fewer operations."""
+    key, high = tf.split(_bits([2], [SCRAMBLE], tf.cast(seed, tf.uint64), tf.uint64), 2)
+    return _bits(shape, key, tf.concat([tf.zeros([1], tf.uint64), high], 0), dtype)
+
+
+def _bits(shape, key, counter, dtype):
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(shape=shape, key=key, counter=counter, alg=PHILOX, dtype=dtype)
