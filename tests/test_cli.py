@@ -296,6 +296,7 @@ def test_points(tmp_path):
         (("train", "vae", "digits", "--set", "latent_dim"), ["KEY=VALUE"]),
         (("train", "vae", "digits", "--set", "levels=3"), ["levels", "data"]),
         (("train", "vae", "digits", "--set", "latent_dim=x"), ["latent_dim", "'x'"]),
+        (("train", "glow", "digits", "--set", "recompute=no"), ["recompute", "True or False", "'no'"]),
         (("train", "ddpm", "digits", "--set", "prediction=v"), ["prediction", "DDPM"]),
         (("train", "vae", "digits", "--precision", "float8"), ["float8", "mixed_bfloat16"]),
         (("train", "vae", "digits", "--steps", 3, "--epochs", 1), ["--steps", "--epochs"]),

@@ -112,6 +112,7 @@ def test_few_channels_are_computed_in_phases(kernel, strides, size, padding, mon
     counts = []
     original = convolution._in_phases
     monkeypatch.setattr(convolution, "_in_phases", lambda *args: counts.append(1) or original(*args))
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda *_: [])  # as without a GPU
     options = {"filters": 3, "kernel_size": kernel, "strides": strides, "output_padding": padding}
     layer, reference = twins(*PAIRS[1], activation="softplus", **options)
     x = values(2, *size, 6)
@@ -124,7 +125,8 @@ def test_few_channels_are_computed_in_phases(kernel, strides, size, padding, mon
     assert not counts
 
 
-def test_phases_under_xla_in_bfloat16_and_for_any_batch():
+def test_phases_under_xla_in_bfloat16_and_for_any_batch(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda *_: [])
     layer, reference = twins(*PAIRS[1], filters=2, dtype="mixed_bfloat16")
     _, exact = twins(*PAIRS[1], filters=2)
     assert convolution.phases_pay(layer, (None, 28, 28, 2), (None, 14, 14, 6))

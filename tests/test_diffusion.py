@@ -619,7 +619,10 @@ def test_a_partial_of_the_ancestral_solver_takes_the_learned_variances_too():
         ({"width": 0}, "width"),
         ({"denoiser": keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]), "width": None}, "denoiser"),
         ({"denoiser": diffusion.mlp_denoiser((2,), width=8)}, "width: of the default network"),
-        ({"multipliers": (1, 2), "dropout": 0.1}, "multipliers, dropout: of the U-Net"),
+        ({"multipliers": (1, 2), "dropout": 0.1, "recompute": False}, "multipliers, dropout: of the U-Net"),
+        ({"dropout": "half"}, "dropout"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"recompute": "no"}, "recompute"),
     ],
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from genmodels.sampling import Streams, fold, make_seed
+from genmodels.sampling import Streams, fold, make_seed, seeds
 
 NUM = 20_000
 
@@ -109,7 +109,12 @@ def test_graph_and_xla_draw_what_eager_draws(jit_compile):
 
 def test_no_bits_give_0_or_1_or_an_infinite_normal(monkeypatch):
     extremes = np.array([[0, 0, 2**32 - 1, 2**32 - 1], [2**32 - 1, 0, 0, 2**32 - 1]], np.uint32)
-    monkeypatch.setattr(tf.raw_ops, "StatelessRandomUniformFullIntV2", lambda **_: tf.constant(extremes))
+    draw = seeds._bits
+
+    def extreme(shape, key, counter, dtype):  # keys are drawn as 64-bit words
+        return tf.constant(extremes) if dtype == tf.uint32 else draw(shape, key, counter, dtype)
+
+    monkeypatch.setattr(seeds, "_bits", extreme)
     streams = Streams(make_seed(0), 0, 2)
     uniform = streams.uniform((4,)).numpy()
     assert uniform.min() > 0 and uniform.max() < 1
@@ -172,5 +177,8 @@ def test_fold_is_a_function_of_seed_and_number():
     seed = make_seed(3)
     np.testing.assert_array_equal(fold(seed, 5), fold(make_seed(3), tf.constant(5, tf.int64)))
     assert len({fold(seed, step).numpy().tobytes() for step in range(200)}) == 200
+    for number in (0, 1, 2**31 - 1):
+        theirs = tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
+        np.testing.assert_array_equal(fold(seed, number), theirs)
     whole, part = Streams(seed, 0, 9).fold(2), Streams(seed, 4, 5).fold(2)
     np.testing.assert_array_equal(whole.uniform((3,)).numpy()[4:], part.uniform((3,)).numpy())

@@ -43,7 +43,7 @@ def train(
     decay: str = typer.Option(None, help='"cosine": rates fall to 0 at the end, and the run cannot be made longer.'),
     clipnorm: float = typer.Option(None, help="Longest gradient of an update; longer ones are shortened to it."),
     accumulate: int = typer.Option(1, help="Compute a batch in this many parts, to fit memory."),
-    jit_compile: bool = typer.Option(False, help="Compile the training step with XLA: a longer start, perhaps faster."),
+    jit_compile: bool = typer.Option(False, help="Compile training with XLA, and flows' sampling: a longer start."),
     distribute: str = typer.Option(None, help="gpus, all of this machine, or hosts, as TF_CONFIG says."),
     validate: bool = typer.Option(
         False, help="Evaluate after every epoch, on the set's own validation split or a tenth of the training data."
@@ -136,7 +136,12 @@ def parsed_settings(cls, texts) -> dict:
             raise ValueError(f"{name!r} is decided by the data and by flags of their own, not by --set.")
         if name in fixed:
             raise ValueError(f"{catalogue.slug(cls)} fixes {name!r}: it is what makes it {cls.title}.")
-    return settings_of(texts, list(settable(cls)), f"{catalogue.slug(cls)} has the settings")
+    known = settable(cls)
+    settings = settings_of(texts, list(known), f"{catalogue.slug(cls)} has the settings")
+    for name, value in settings.items():
+        if isinstance(known[name], bool) and not isinstance(value, bool):
+            raise ValueError(f"{name} is True or False; got {value!r}.")
+    return settings
 
 
 def settable(cls) -> dict:

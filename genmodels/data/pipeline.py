@@ -15,7 +15,7 @@ SORTED = 1024  # at least so many indices are shuffled in one call, of several e
 BLOCK_BATCHES = 32  # at most, read and augmented in one call, whose overhead is that of a small training step
 BLOCK_BYTES = 1 << 22  # at most, of one block
 PREFETCH = 2
-ENDLESS = 2**63 - 1  # `Dataset.counter` would trace functions of its own
+ENDLESS = 2**48  # blocks or epochs; `Dataset.counter` would trace functions of its own
 
 
 def batches(data: Dataset | Stream, batch_size: int, *, seed: int, start: int = 0) -> tf.data.Dataset:

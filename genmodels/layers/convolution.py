@@ -49,7 +49,7 @@ class FastConv2DTranspose(keras.layers.Conv2DTranspose):
 
     On small inputs it is trained as `FastConv2D`, with input and output exchanged. An output of at most 8 channels, by
     a kernel of two strides (4×4 of stride 2), comes from one convolution of the input, in any type: oneDNN's transposed
-    one takes twice as long where it has few channels to make. Its gradients are the parent's.
+    one takes up to twice as long for few channels. Its gradients are the parent's.
 
     Args:
         *args: as of `keras.layers.Conv2DTranspose`.
@@ -162,7 +162,7 @@ def in_phases(w, y, strides, size):
 
 
 def _in_phases(w, y, strides, size):
-    # With o + before = s m + t, where `before` rows are cut off, output o is y[m] w[t] + y[m - 1] w[s + t].
+    # With o + before = s m + r, where `before` rows are cut off, row o is y[m] w[r] + y[m - 1] w[s + r]; columns alike.
     (s, t), (height, width), (channels, inputs) = strides, y.shape[1:3], w.shape[2:]
     kernel = tf.reverse(tf.reshape(w, [2, s, 2, t, channels, inputs]), [0, 2])  # y[m - 1] comes first
     kernel = tf.reshape(tf.transpose(kernel, [0, 2, 5, 1, 3, 4]), [2, 2, inputs, s * t * channels])

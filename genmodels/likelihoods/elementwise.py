@@ -176,9 +176,9 @@ class DiscretizedLogistic(Likelihood):
         width = tf.exp(-log_scale)  # one level is `width` scales wide
         below = tf.math.log_sigmoid((x + 0.5 - mean) * width)  # log σ(a)
         above = tf.math.log_sigmoid((mean - x + 0.5) * width)  # log σ(−b)
-        # σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{−(a−b)}) has no cancellation, and no term here can be infinite.
+        # σ(a) − σ(b) = σ(a) σ(−b) (1 − e^{−(a−b)}) has no cancellation.
         # The lowest level has all below it, the highest all above. Factors, not `tf.where`, whose gradient is slow.
-        ends, begins = tf.cast(x < self.levels - 1.5, tf.float32), tf.cast(x > 0.5, tf.float32)
+        ends, begins = tf.cast(x <= self.levels - 1.5, tf.float32), tf.cast(x >= 0.5, tf.float32)
         return ends * below + begins * above + ends * begins * tf.math.log(-tf.math.expm1(-width))
 
     def _logistic(self, params):

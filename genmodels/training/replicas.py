@@ -60,7 +60,7 @@ class Replicas:
             raise ValueError(
                 f"jit_compile on {self.count} replicas takes networks all of whose variables are trained, without a "
                 f"state as of batch norm, ActNorm and dropout, constants and frozen weights; {states[0]} is not. Leave "
-                "jit_compile out."
+                "jit_compile (--jit-compile) out."
             )
 
     def run(self, update, batch, seed):

@@ -97,8 +97,7 @@ class Diffusion(LatentModel):
             raise ValueError(f"`solver` of a model must be a name, which a file can hold; got {solver!r}.")
         self.solver, self.steps = solvers.checked(solver), checked_count("steps", steps, 1)
         denoiser = shared.given(self, "denoiser", denoiser)
-        options = {"width": width, "multipliers": multipliers, "dropout": dropout, "recompute": recompute}
-        options = {name: value for name, value in options.items() if value is not None}
+        options = networks.asked(width, multipliers, dropout, recompute)
         if denoiser is not None and options:
             raise ValueError(f"{', '.join(options)}: of the default network; a `denoiser` was given.")
         self.denoiser = denoiser or self._default_denoiser(options)
@@ -110,8 +109,6 @@ class Diffusion(LatentModel):
 
     def _default_denoiser(self, options):
         build = networks.unet if len(self.event_shape) == 3 else networks.mlp_denoiser
-        if "width" in options:
-            checked_count("width", options["width"], 4)
         others = [name for name in options if name not in inspect.signature(build).parameters]
         if others:
             raise ValueError(f"{', '.join(others)}: of the U-Net, which is for images; the data are points.")

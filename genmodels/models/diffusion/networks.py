@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from genmodels.layers import FusedGroupNormalization, Recompute, SinusoidalEmbedding
-from genmodels.settings import checked_count
+from genmodels.settings import checked_count, checked_nonnegative
 
 MOST_CHANNELS = (1, 2, 2, 2, 4)  # of each size in units of the width, the largest image first
 
@@ -54,8 +54,8 @@ def unet(
         A `keras.Model` from x `[B, H, W, C]`, t `[B]` from 0 to 1 (and labels) to `[B, H, W, outputs]`.
 
     Raises:
-        ValueError: for shapes that are no images, attention at heights that do not occur, heads that do not divide its
-            channels, and dropout with `recompute`.
+        ValueError: for shapes that are no images, multipliers that are no counts, attention at heights that do not
+            occur, heads that do not divide its channels, and dropout with `recompute`.
 
     Example:
         >>> unet((28, 28, 1), width=16).output_shape
@@ -157,6 +157,17 @@ def mlp_denoiser(
     return keras.Model(inputs, layers.Dense(outputs or event_shape[0], **last)(x), name=name)
 
 
+def asked(width, multipliers, dropout, recompute) -> dict:
+    """What a model's settings ask of its default network, checked, without what the network does anyway."""
+    checked_count("width", width, 4, "None for the network's own")
+    if dropout is not None and checked_nonnegative("dropout", dropout) >= 1:
+        raise ValueError(f"`dropout` must be below 1; got {dropout!r}.")
+    if recompute not in (None, False, True):
+        raise ValueError(f"`recompute` must be True or False; got {recompute!r}.")
+    settings = {"width": width, "multipliers": multipliers, "dropout": dropout, "recompute": recompute}
+    return {name: value for name, value in settings.items() if value not in (None, False)}
+
+
 def _sizes(event_shape, multipliers):
     """Image sizes, halved (rounded up) as often as there are multipliers after the first; and the multipliers."""
     if len(event_shape) != 3:
@@ -164,7 +175,7 @@ def _sizes(event_shape, multipliers):
     if multipliers is None:
         halvings = max(round(math.log2(max(event_shape[:2]) / 8)), 1)
         multipliers = (*MOST_CHANNELS, *[MOST_CHANNELS[-1]] * halvings)[: halvings + 1]
-    if not isinstance(multipliers, list | tuple) or not multipliers:
+    if not isinstance(multipliers, Sequence) or isinstance(multipliers, str) or not multipliers:
         raise ValueError(f"`multipliers` must be counts, one a size, such as (1, 2, 2); got {multipliers!r}.")
     multipliers = tuple(checked_count("multipliers", multiplier, 1) for multiplier in multipliers)
     sizes = [tuple(event_shape[:2])]
