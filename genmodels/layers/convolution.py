@@ -49,7 +49,7 @@ class FastConv2DTranspose(keras.layers.Conv2DTranspose):
 
     On small inputs it is trained as `FastConv2D`, with input and output exchanged. An output of at most 8 channels, by
     a kernel of two strides (4×4 of stride 2), comes from one convolution of the input, in any type: oneDNN's transposed
-    one takes up to twice as long for few channels. Its gradients are the parent's.
+    one takes 1.2 to 2.5 times as long there. Its gradients are the parent's.
 
     Args:
         *args: as of `keras.layers.Conv2DTranspose`.
